@@ -24,11 +24,10 @@ def check_run(root: Path, accepted: Path | None = None) -> GateResults:
     """
     params = load_report_params(root / "params.yaml")
     facts = gather_facts(params, Folders.of_project(root))
-    accepted_models = None
+    accepted_facts = None
     if accepted is not None:
         accepted_facts = gather_facts(load_report_params(accepted / "params.yaml"), Folders.of_project(accepted))
-        accepted_models = {model.name: model for model in accepted_facts.models}
-    return check_models(facts, params.gates, accepted_models)
+    return check_models(facts, params.gates, accepted_facts)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from stages.base.config import check_section, read_yaml
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with
 from stages.base.files import write_text
+from stages.report.comparability import SPLIT
 from stages.report.config import load_report_params
 from stages.report.facts import Facts, arrange
+from stages.report.formats import enumerate_words
 from stages.report.gather import Folders, gather_facts
 from stages.report.model_comparison import Verdict, version_verdict, versions_verdict
 from stages.report.models.model_facts import ModelFacts
@@ -53,9 +54,7 @@ def compare_runs(old: Version, new: Version) -> Comparison:
         InvalidInput: a file is missing or broken, or the versions were evaluated on different test images.
     """
     old_facts, new_facts = _facts(old), _facts(new)
-    old_arrays, new_arrays = old_facts.data.arrays, new_facts.data.arrays
-    same_images = np.array_equal(old_arrays.x_test, new_arrays.x_test)
-    if not same_images or not np.array_equal(old_arrays.y_test, new_arrays.y_test):
+    if not new_facts.data.has_same_test_part(old_facts.data):
         samples = f"test {new_facts.data.description.noun}s"
         raise DataError(
             f"{old.name} was evaluated on {old_facts.data.description.name}, {new.name} on "
@@ -70,7 +69,9 @@ def compare_runs(old: Version, new: Version) -> Comparison:
         if name in old_changed and (pair := compare(model, old_changed[name]))
     }
     models = [*new_changed.values(), *old_changed.values(), *(new_models[name] for name in unchanged)]
-    facts = arrange(models, new_facts.data, new_facts.params)
+    same_training_part = new_facts.data.has_same_training_part(old_facts.data)
+    incomparable = other_validation_samples(old, new, same_training_part=same_training_part)
+    facts = arrange(models, new_facts.data, new_facts.params, incomparable)
     changes = dict(zip(pairs, corrected(list(pairs.values())), strict=True))
     params = ChangedParams(old.name, new.name, changed_params(old.root, new.root))
     return Comparison(facts, changes, unchanged, params)
@@ -78,6 +79,27 @@ def compare_runs(old: Version, new: Version) -> Comparison:
 
 def _facts(version: Version) -> Facts:
     return gather_facts(load_report_params(version.root / "params.yaml"), Folders.of_project(version.root))
+
+
+def other_validation_samples(old: Version, new: Version, *, same_training_part: bool) -> str:
+    """Returns why validation scores of the two versions cannot be compared, as a clause; empty if they can."""
+    before, after = _split(old), _split(new)
+    differing = [key for key in SPLIT if before[key] != after[key]]
+    if not differing and not same_training_part:
+        differing = ["the training data"]
+    if not differing:
+        return ""
+    verb = "differs" if differing[0] in SPLIT and len(differing) == 1 else "differ"
+    what = f"{enumerate_words(differing)} {verb}"
+    return f"the validation scores of {old.name} and {new.name} are of different samples, since {what}"
+
+
+def _split(version: Version) -> dict[str, Any]:
+    """Returns the parameters that choose the validation samples of a version."""
+    path = version.root / "params.yaml"
+    content = read_yaml(path)
+    section = check_section(content, ["prepare"], dict[str, Any], path) if "prepare" in content else {}
+    return {key: section.get(key.removeprefix("prepare."), default) for key, default in SPLIT.items()}
 
 
 def _rename(models: Mapping[str, ModelFacts], version: Version, unchanged: Sequence[str]) -> dict[str, ModelFacts]:

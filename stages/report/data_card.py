@@ -63,6 +63,23 @@ class Data:
     arrays: Arrays
     source: Dataset
 
+    def has_same_test_part(self, other: "Data") -> bool:
+        """Returns whether the raw test samples and labels are those of `other`: equal labels alone do not say so."""
+        parts = ((self.arrays.x_test, other.arrays.x_test), (self.arrays.y_test, other.arrays.y_test))
+        return all(np.array_equal(own, others) for own, others in parts)
+
+    def has_same_training_part(self, other: "Data") -> bool:
+        """Returns whether the raw training samples and labels are those of `other`, and as many of them held out.
+
+        Where whole groups were held out, the groups are the same too.
+        """
+        if self.prepared.samples != other.prepared.samples or self.prepared.groups != other.prepared.groups:
+            return False
+        if self.prepared.groups and self.source.groups != other.source.groups:
+            return False
+        parts = ((self.arrays.x_train, other.arrays.x_train), (self.arrays.y_train, other.arrays.y_train))
+        return all(np.array_equal(own, others) for own, others in parts)
+
     def class_counts(self, labels: Labels) -> list[int]:
         """Returns the number of `labels` of each class."""
         return [int(number) for number in np.bincount(labels, minlength=self.description.classes)]

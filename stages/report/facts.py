@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
+from operator import attrgetter
 
 from stages.report.config import Report
 from stages.report.data_card import Data
@@ -19,10 +20,14 @@ from stages.report.ranking import Criterion, criterion, ranked
 
 @dataclass(frozen=True)
 class ModelGroup:
-    """Models with the same kind of prediction and the same test labels, the best on the validation part first."""
+    """Models with the same kind of prediction and the same test labels, the best on the validation part first.
+
+    If their validation scores cannot be compared, the order is that of the names.
+    """
 
     models: tuple[ModelFacts, ...]
     trivial: TrivialAnswer  # to the same test samples
+    incomparable: str = ""  # why the validation scores of these models cannot be compared; empty where they can
 
     @property
     def best(self) -> ModelFacts:
@@ -37,7 +42,13 @@ class ModelGroup:
     @property
     def is_ranked(self) -> bool:
         """Whether validation scores choose the best model; without them the order is that of the names."""
-        return len(self.models) == 1 or not math.isnan(self.criterion.spread(self.best).mean)
+        is_known = not math.isnan(self.criterion.spread(self.best).mean)
+        return len(self.models) == 1 or (is_known and not self.incomparable)
+
+    @property
+    def why_unranked(self) -> str:
+        """Why no model is chosen, as a clause."""
+        return self.incomparable or "there is no validation score to choose by"
 
     @property
     def chosen(self) -> ModelFacts | None:
@@ -111,8 +122,13 @@ class Facts:
         return self.classifiers[: len(self.lead.models)]
 
 
-def arrange(models: Iterable[ModelFacts], data: Data, params: Report) -> Facts:
-    """Returns the facts with `models` in groups that can be compared, the best of each group first."""
+def arrange(models: Iterable[ModelFacts], data: Data, params: Report, incomparable: str = "") -> Facts:
+    """Returns the facts with `models` in groups that can be compared, the best of each group first.
+
+    If validation scores are `incomparable` for a reason, the models of a group are in the order of their names.
+    """
     groups = groupby(sorted(models, key=lambda model: model.group_key), lambda model: model.group_key)
-    ordered = [tuple(ranked(members)) for _, members in groups]
-    return Facts(data, tuple(ModelGroup(members, trivial_answer(members[0], data)) for members in ordered), params)
+    order = partial(sorted, key=attrgetter("name")) if incomparable else ranked
+    ordered = [tuple(order(members)) for _, members in groups]
+    arranged = [ModelGroup(members, trivial_answer(members[0], data), incomparable) for members in ordered]
+    return Facts(data, tuple(arranged), params)

@@ -72,12 +72,12 @@ class GateResults:
         }
 
 
-def check_models(facts: Facts, gates: Gates, accepted: Mapping[str, ModelFacts] | None = None) -> GateResults:
-    """Checks each model of `facts` against its gates, and against its `accepted` version where versions are given.
+def check_models(facts: Facts, gates: Gates, accepted: Facts | None = None) -> GateResults:
+    """Checks each model of `facts` against its gates, and against its version in `accepted` if that is given.
 
     The limits are meant for the real data set, so on a stand-in no model passes one, and none fails. What holds for any
     data is judged there too: a model is better than the trivial answer, its result is not too good to be true, and it
-    is not worse than its accepted version.
+    is not worse than its accepted version, if that was examined on the same test samples.
     """
     original = facts.data.description.stand_in_for
     models = {model.name: model for model in facts.models}
@@ -91,7 +91,7 @@ def check_models(facts: Facts, gates: Gates, accepted: Mapping[str, ModelFacts] 
         checks += [_not_judged(check) for check in limits] if original else limits
         checks.append(_better_than_trivial(model, trivial[name]))
         if accepted is not None:
-            checks.append(_not_worse("accepted", model, accepted.get(name), "the accepted version"))
+            checks.append(_not_worse_than_accepted(facts, model, accepted))
     used = facts.data.description.name
     note = f"{used} only stands in for {original}: the limits are not judged" if original else None
     digests = {name: model.files["model.onnx"].sha256 for name, model in models.items()}
@@ -146,13 +146,24 @@ def format_beside(figure: float, limit: float) -> str:
     return next(text for text in texts if (float(text) < limit, float(text) > limit) == side)
 
 
+def _not_worse_than_accepted(facts: Facts, model: ModelFacts, accepted: Facts) -> Check:
+    other = next((other for other in accepted.models if other.name == model.name), None)
+    if other is not None and not facts.data.has_same_test_part(accepted.data):
+        return _examined_elsewhere("accepted", model, "the accepted version")
+    return _not_worse("accepted", model, other, "the accepted version")
+
+
+def _examined_elsewhere(gate: str, model: ModelFacts, name: str) -> Check:
+    return Check(model.name, gate, "not judged", f"{name} was examined on other {model.noun}s or labels")
+
+
 def _not_worse(gate: str, model: ModelFacts, other: ModelFacts | None, name: str) -> Check:
     """Fails when the test images show that `model` is worse than `other`: p of the single test below 0.05."""
     if other is None:
         return Check(model.name, gate, "not judged", f"{name} does not exist")
     pair = compare(model, other)
     if pair is None:
-        return Check(model.name, gate, "not judged", f"{name} was examined on other {model.noun}s or labels")
+        return _examined_elsewhere(gate, model, name)
     worse = pair.test.difference < 0 and pair.test.p < SIGNIFICANT
     verdict = "worse than" if worse else "not worse than"
     sentence = f"{verdict} {name} ({model.test_name}, {p_value(pair.test.p)})"

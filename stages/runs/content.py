@@ -1,18 +1,21 @@
 """What the page shows: rows with scores, intervals and verdicts, curves, predictions and images."""
 
 import csv
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.base.errors import DataError
+from stages.report.comparability import LOSS_KEYS, SPLIT, TARGETS
 from stages.runs import predictions as predicted
 from stages.runs.predictions import Predictions
 from stages.runs.scores import best_model, metric_names, model_scores
 from stages.runs.sprite import sprite
 
 DATASET = "data/raw/dataset.npz"
+TEST_ARRAYS = ("x_test", "y_test")
 MAX_IMAGES = 400
 MAX_EPOCHS = 120  # points of a curve
 SAME = "the same"  # the verdict on predictions of the same bytes as the baseline's
@@ -27,6 +30,7 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         _add_scores(row, {**facts["constants"], **row["params"]})
     _number_commits(rows)
     files = facts["files"]
+    _add_tested(rows, files)
     hashes = dict.fromkeys(m["predictions"] for row in rows for m in row["models"].values() if "predictions" in m)
     predictions = predicted.read_predictions({digest: files[digest] for digest in hashes if digest in files})
     baseline = facts.get("baseline") or _default_baseline(rows)
@@ -36,6 +40,7 @@ def page_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "project": facts["project"],
         "baseline": baseline,
         "constants": facts["constants"],
+        "comparability": {"loss": LOSS_KEYS, "split": SPLIT, "targets": TARGETS},
         "rows": rows,
         "sweeps": facts["sweeps"],
         "metrics": metric_names(rows),
@@ -55,6 +60,36 @@ def _add_scores(row: Row, params: Mapping[str, Any]) -> None:
     row["models"] = {name: model_scores(model) | files[name] for name, model in row["models"].items()}
     row["best"] = row["chosen"] if row["chosen"] in row["models"] else best_model(row["models"], params)
     row["data"] = row["data"].get(DATASET) or "".join(f"{path}={row['data'][path]} " for path in sorted(row["data"]))
+
+
+def _add_tested(rows: list[Row], files: Mapping[str, str]) -> None:
+    """Adds the digest of the test part of each version's data, from its description; empty if that is not in the cache.
+
+    With it, versions with other training data and the same test images can be compared.
+    """
+    digests = {name: _test_digest(files.get(name)) for name in {row["description"] for row in rows}}
+    for row in rows:
+        row["tested"] = digests[row["description"]]
+
+
+def _test_digest(path: str | None) -> str:
+    if path is None:
+        return ""
+    try:
+        arrays = json.loads(Path(path).read_text(encoding="utf-8"))["arrays"]
+        return " ".join(str(arrays[name]["sha256"]) for name in TEST_ARRAYS)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # damaged, or of another form
+        return ""
+
+
+def has_other_test(row: Row, other: Row) -> bool:
+    """Returns whether two versions were tested on other images, as `hasOtherTest` of the page.
+
+    Digests are compared where both are known: those of the test parts, else those of the whole data.
+    """
+    if row["tested"] and other["tested"]:
+        return bool(row["tested"] != other["tested"])
+    return bool(row["data"] and other["data"] and row["data"] != other["data"]) or row["dataset"] != other["dataset"]
 
 
 def _number_commits(rows: list[Row]) -> None:
@@ -84,11 +119,13 @@ def _has_scores(row: Row) -> bool:
 def _add_verdicts(rows: list[Row], baseline: str, predictions: Mapping[str, Predictions]) -> None:
     """Adds the paired test of each version's best model against the baseline's, corrected over all tests.
 
-    Versions with the same predictions share a test; those with the baseline's need none.
+    Versions with the same predictions share a test; those with the baseline's need none. Versions that were tested on
+    other images have none, even if the labels are equal.
     """
     old = next((row for row in rows if row["id"] == baseline), None)
     reference = _best_predictions(old) if old else ""
-    hashes = dict.fromkeys(_best_predictions(row) for row in rows)
+    comparable = [row for row in rows if old is not None and row is not old and not has_other_test(row, old)]
+    hashes = dict.fromkeys(_best_predictions(row) for row in comparable)
     tests = {
         digest: test
         for digest in hashes
@@ -98,7 +135,9 @@ def _add_verdicts(rows: list[Row], baseline: str, predictions: Mapping[str, Pred
     if reference:
         verdicts[reference] = {"difference": 0.0, "verdict": SAME}
     for row in rows:
-        row["verdict"] = verdicts.get(_best_predictions(row)) if row is not old else None
+        row["verdict"] = None
+    for row in comparable:
+        row["verdict"] = verdicts.get(_best_predictions(row))
 
 
 def _best_predictions(row: Row) -> str:
@@ -130,7 +169,7 @@ def _images(
 ) -> dict[str, Any]:
     """Returns the images that versions disagree on and the names of their classes, where the data are in the cache.
 
-    They are by the digest of the labels.
+    They are by the digest of the labels; `of` is a version that has these images, and not others with equal labels.
     """
     found: dict[str, Any] = {}
     for row in reversed(rows):
@@ -143,7 +182,7 @@ def _images(
         if images is not None:
             same = [other for other in reversed(rows) if _labels_digest(other, predictions) == item.digest]
             names = next(filter(None, (_class_names(other, files, constants) for other in same)), [])
-            found[item.digest] = {"indexes": indexes, "names": names, **sprite(images[indexes])}
+            found[item.digest] = {"of": row["id"], "indexes": indexes, "names": names, **sprite(images[indexes])}
     return found
 
 

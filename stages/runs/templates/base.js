@@ -149,12 +149,29 @@ function score(row, which = measure(), model = row.best) {
 // Returns whether two versions have other data; hashes are compared where both are known.
 const hasOtherData = (row, other) => Boolean(row.data && other.data && row.data !== other.data) || row.dataset !== other.dataset;
 
-// Parameters that decide the values of a loss, as in `stages/runs/scores.py`.
-const LOSS_KEYS = ["loss", "label_smoothing", "l1", "l2", "build", "arguments"];
+// Returns whether two versions were tested on other images; a data set may have other training images only.
+const hasOtherTest = (row, other) => (row.tested && other.tested ? row.tested !== other.tested : hasOtherData(row, other));
+
+// Returns what the validation scores of a version's model are of: the split of the data, and what the model has to tell.
+function validatedOn(row, model) {
+  const all = params(row), { split, targets } = data.comparability, groups = `datasets.${row.dataset}.groups.`;
+  const has = (values, head) => Object.entries(values).map(([key, value]) => all[head + key] ?? value);
+  const grouped = all["prepare.held_out"] === "groups" ? Object.keys(all).filter((key) => key.startsWith(groups)).sort().map((key) => [key, all[key]]) : [];
+  return JSON.stringify([has(split, ""), has(targets, `models.${model}.`), grouped]);
+}
+
+// Returns whether validation scores of two versions cannot be compared, those of their best models or of `model`.
+const hasOtherValidation = (row, other, model) => hasModels && (hasOtherData(row, other) || validatedOn(row, model ?? row.best) !== validatedOn(other, model ?? other.best));
+
+// Returns whether the validation scores of the versions in `list` can be compared.
+function areComparable(list, model) {
+  const scored = list.filter((row) => row.models[model ?? row.best]);
+  return scored.every((row) => !hasOtherValidation(row, scored[0], model));
+}
 
 function lossFunction(row, model) {
   const head = `models.${model}.`, all = params(row);
-  const keys = Object.keys(all).filter((key) => key.startsWith(head) && LOSS_KEYS.includes(key.slice(head.length).split(".")[0])).sort();
+  const keys = Object.keys(all).filter((key) => key.startsWith(head) && data.comparability.loss.includes(key.slice(head.length).split(".")[0])).sort();
   return JSON.stringify(keys.map((key) => [key.slice(head.length), String(all[key]).replace(/^sparse_/, "")]));
 }
 

@@ -49,18 +49,18 @@ function modelsTable(old, fresh) {
   const names = Object.keys(fresh.models).filter((name) => old.models[name]);
   if (!names.length) return metricsTable(old, fresh);
   const same = names.filter((name) => areSame(fresh.models[name], old.models[name]));
-  const changed = names.filter((name) => !same.includes(name));
-  const tests = changed.map((name) => pairedTest(fresh.models[name], old.models[name]));
+  const changed = names.filter((name) => !same.includes(name)), isOther = hasOtherTest(fresh, old);
+  const tests = changed.map((name) => pairedTest(fresh, name, old, name));
   const corrected = holm(tests.filter(Boolean));
   const lines = changed.map((name, place) => {
     const test = tests[place] && corrected[tests.filter(Boolean).indexOf(tests[place])];
     const [a, b] = [testScore(old.models[name]), testScore(fresh.models[name])];
     return el("tr", {}, el("th", { scope: "row" }, name, name === fresh.best ? el("span", { className: "fine" }, " chosen") : null),
       el("td", { className: "n" }, a?.text ?? "–"), el("td", { className: "n" }, b?.text ?? "–"),
-      el("td", { className: "n" }, test ? `${points(test.difference)} points` : gainText(a, b)),
+      el("td", { className: "n" }, test ? `${points(test.difference)} points` : isOther ? "–" : gainText(a, b)),
       el("td", { className: "n" }, test ? `${points(test.low)} to ${points(test.high)}` : "–"),
       el("td", { className: "n" }, test ? test.p.toPrecision(2) : "–"),
-      el("td", {}, test ? verdictMark(test.verdict) : el("span", { className: "fine" }, whyNoTest(old.models[name], fresh.models[name]))));
+      el("td", {}, test ? verdictMark(test.verdict) : el("span", { className: "fine" }, isOther ? "no test: other test images" : whyNoTest(old.models[name], fresh.models[name]))));
   });
   const others = [...new Set([...Object.keys(fresh.models), ...Object.keys(old.models)])].filter((name) => !names.includes(name));
   const notes = [same.length ? `The same predictions: ${same.join(", ")}.` : "", others.length ? `In one version only: ${others.join(", ")}.` : ""].filter(Boolean).join(" ");
@@ -143,8 +143,8 @@ const MAX_SHOWN = 24;
 
 function imagesOf(old, fresh) {
   const [a, b] = [old.models[old.best], fresh.models[fresh.best]];
-  const test = pairedTest(b, a);
-  if (!test || !data.images[test.labels]) return null;
+  const test = pairedTest(fresh, fresh.best, old, old.best), sheet = test && data.images[test.labels];
+  if (!sheet || hasOtherTest(fresh, byId.get(sheet.of))) return null;
   const groups = [["Newly wrong", test.newlyWrong, b], ["Newly right", test.newlyRight, a]];
   return el("div", { className: "columns" }, ...groups.map(([title, indexes, model]) => imageGroup(`${title}: ${indexes.length}`, indexes, test.labels, wrong(model.predictions))));
 }

@@ -8,26 +8,29 @@ const modelOf = (sweep) => {
 // Returns the model that a version's sweep varies, which its line shows; undefined where the line shows the chosen one.
 const sweptModel = (row) => (sweepOf.has(row.id) ? modelOf(sweepOf.get(row.id)) : undefined);
 
+// Returns the versions with the best first; in their order where their validation scores cannot be compared.
 function bestFirst(members, model) {
+  if (!areComparable(members, model)) return [...members];
   const by = chooserAmong(members, model);
   return [...members].sort((a, b) => (by.of(a) ?? Infinity) - (by.of(b) ?? Infinity));
 }
 
-// Returns the versions in lists of equal data: first those on the baseline's data, then the others, the newest first.
-function byData(shown) {
+// Returns the versions in lists of equal data, validation samples and targets: first those on the baseline's, then the
+// others, the newest first.
+function byValidation(shown) {
   const base = byId.get(state.base), parts = base ? [{ first: base, members: [] }] : [];
   for (const row of [...shown].reverse()) {
-    let part = parts.find(({ first }) => !hasOtherData(row, first));
+    let part = parts.find(({ first }) => !hasOtherData(row, first) && !hasOtherValidation(row, first));
     if (!part) parts.push(part = { first: row, members: [] });
     part.members.push(row);
   }
   return parts.map(({ members }) => members);
 }
 
-// Returns the places of the versions with a score by their id, from 0 on: scores of different data cannot be compared.
+// Returns the places of the versions with a score by their id, from 0 on: scores of different samples cannot be compared.
 function places(shown) {
   const found = new Map();
-  for (const members of byData(shown)) {
+  for (const members of byValidation(shown)) {
     const { of } = chooserAmong(members);
     const scored = members.filter((row) => of(row) !== null).sort((a, b) => of(a) - of(b));
     for (const row of scored) found.set(row.id, found.size);

@@ -1,14 +1,16 @@
 // Draws the page, and follows the controls and the address.
 
 function whyNoAnswer() {
-  if (hasModels) return rows.some((row) => row.best) ? "" : "No version has a validation score to choose by, so none is named the best.";
+  if (hasModels && rows.some((row) => row.best)) return "No version with the data and the validation samples of the baseline has a validation score, so none is named the best.";
+  if (hasModels) return "No version has a validation score to choose by, so none is named the best.";
   if (data.metrics.length) return chooser ? "" : "The metrics are those of a test, which choose nothing, so no version is named the best.";
   return "No version has scores: their metrics are neither in Git nor in DVC's cache.";
 }
 
 function drawAnswer() {
   const base = byId.get(state.base);
-  const scored = rows.filter((row) => row.kind !== "run" && (!base || !hasOtherData(row, base)) && chooserAmong([row]).of(row) !== null);
+  const onData = rows.filter((row) => row.kind !== "run" && (!base || !hasOtherData(row, base)) && chooserAmong([row]).of(row) !== null);
+  const reference = base ?? onData.at(-1), scored = onData.filter((row) => !hasOtherValidation(row, reference));
   if (!scored.length) {
     byKey("answer").textContent = whyNoAnswer();
     return;
@@ -21,7 +23,9 @@ function drawAnswer() {
   const where = base?.dataset ? ` on ${base.dataset}` : "";
   const figure = !own ? "" : hasModels ? `: ${best.best}, on the test images ${own.text} ${hasClasses(best) ? "errors" : "mean absolute error"}${range}` : `: ${own.text} ${measures[0].label}`;
   const against = best === base ? " It is the baseline." : !test ? "" : test.verdict === "the same" ? " It has the predictions of the baseline." : test.verdict === "cannot tell" ? " The test images cannot tell it from the baseline." : ` It is ${test.verdict} than the baseline.`;
-  byKey("answer").replaceChildren(`Best${where}${hasModels ? " by validation" : ""}: `, el("strong", {}, name), `${figure}.${against}`);
+  const others = onData.length - scored.length;
+  const left = !others ? "" : others === 1 ? " One version has other validation samples or targets, and is not ranked with it." : ` ${number(others)} versions have other validation samples or targets, and are not ranked with it.`;
+  byKey("answer").replaceChildren(`Best${where}${hasModels ? " by validation" : ""}: `, el("strong", {}, name), `${figure}.${against}${left}`);
 }
 
 function drawPills() {

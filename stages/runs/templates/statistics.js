@@ -104,11 +104,13 @@ function intervalAt({ counts, difference, p }, level) {
   return difference > 0 ? { low: exact[0], high } : { low, high: exact[1] };
 }
 
-// Compares two models of versions, uncorrected and without a verdict; null where they cannot be compared. The difference
-// is positive where the new one is better; `counts` are the images that both, one or neither of them gets right.
-function pairedTest(fresh, old) {
+// Compares two models of versions, uncorrected and without a verdict; null where they cannot be compared, as on other test
+// images with equal labels. The difference is positive where the new one is better; `counts` are the images that both,
+// one or neither of them gets right.
+function pairedTest(newRow, newModel, oldRow, oldModel) {
+  const fresh = newRow.models[newModel], old = oldRow.models[oldModel];
   const one = data.predictions[fresh?.predictions], other = data.predictions[old?.predictions];
-  if (!one || !other || one.labels !== other.labels) return null;
+  if (!one || !other || one.labels !== other.labels || hasOtherTest(newRow, oldRow)) return null;
   const now = wrong(fresh.predictions), before = wrong(old.predictions);
   const newlyWrong = [...now.keys()].filter((index) => !before.has(index));
   const newlyRight = [...before.keys()].filter((index) => !now.has(index));
@@ -149,16 +151,18 @@ function correctedTests(base, isSwept) {
   return testsAgainst.get(key);
 }
 
-// Versions with the same predictions share a test; those with the baseline's need none.
+// Versions with the same predictions share a test; those with the baseline's need none, and those on other test images
+// have none.
 function testsOf(base, isSwept) {
   const modelFor = (row) => (isSwept ? sweptModel(row) : row.best);
   const found = new Map(), tests = new Map();
-  for (const row of rows.filter((other) => other !== base && modelFor(other))) {
-    const fresh = row.models[modelFor(row)], old = base.models[isSwept ? modelFor(row) : base.best];
+  for (const row of rows.filter((other) => other !== base && modelFor(other) && !hasOtherTest(other, base))) {
+    const baseModel = isSwept ? modelFor(row) : base.best;
+    const fresh = row.models[modelFor(row)], old = base.models[baseModel];
     const pair = `${fresh?.predictions} ${old?.predictions}`;
     if (areSame(fresh, old)) found.set(row.id, { difference: 0, verdict: "the same" });
     else {
-      if (!tests.has(pair)) tests.set(pair, { test: pairedTest(fresh, old), ids: [] });
+      if (!tests.has(pair)) tests.set(pair, { test: pairedTest(row, modelFor(row), base, baseModel), ids: [] });
       tests.get(pair).ids.push(row.id);
     }
   }

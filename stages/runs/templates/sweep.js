@@ -10,7 +10,7 @@ function swept(sweep) {
     return { row, name: row.name, score: by.of(row), model: own, low: own?.low, high: own?.high, error: own?.accuracy === undefined ? undefined : 1 - own.accuracy, test: testScore(own), all: params(row) };
   }).filter((item) => item.score !== null && item.score !== undefined);
   values.sort((a, b) => a.score - b.score);
-  return { model, values, by: { ...by, shown: (value) => (by.smaller ? value : -value), tested: lower(testWords(values.map((item) => item.model))) } };
+  return { model, values, by: { ...by, ranks: areComparable(members, model), shown: (value) => (by.smaller ? value : -value), tested: lower(testWords(values.map((item) => item.model))) } };
 }
 
 function openedSweep(sweep) {
@@ -20,9 +20,13 @@ function openedSweep(sweep) {
   const box = el("div", { className: "chart" });
   const keys = sweep.keys;
   const draw = keys.length === 1 ? dots : keys.length === 2 ? heatMap : parallel;
+  const base = byId.get(sweep.base), on = base ? el("span", { className: "fine" }, ` All ${values.length} are on ${label(base)}.`) : null;
+  if (!by.ranks) {
+    const why = el("p", {}, `The ${by.name} of these versions is of different validation samples or targets and cannot be compared, so none is named the best.`, on);
+    return el("div", { className: "opened" }, why, keys.length === 1 ? dots(box, keys, values, by) : null);
+  }
   const test = best.test ? `, on the test images ${best.test.text} ${best.test.low === undefined ? "mean absolute error" : "errors"}` : "";
-  const base = byId.get(sweep.base);
-  const sentence = el("p", {}, el("strong", {}, best.name), ` has the ${by.smaller ? "lowest" : "highest"} ${by.name}, ${number(by.shown(best.score))}${model ? ` of ${model}` : ""}${test}.`, base ? el("span", { className: "fine" }, ` All ${values.length} are on ${label(base)}.`) : null);
+  const sentence = el("p", {}, el("strong", {}, best.name), ` has the ${by.smaller ? "lowest" : "highest"} ${by.name}, ${number(by.shown(best.score))}${model ? ` of ${model}` : ""}${test}.`, on);
   return el("div", { className: "opened" }, sentence, commandLine("Apply it", `dvc exp apply ${reference(best.row)}`), draw(box, keys, values, by));
 }
 
@@ -40,7 +44,7 @@ const text = (value) => (typeof value === "number" && !Number.isInteger(value) ?
 
 function dots(box, [key], values, by) {
   const numeric = isNumeric(values, key);
-  const points = values.map((item, place) => ({ name: item.name, x: numeric ? item.all[key] : text(item.all[key]), loss: by.shown(item.score), error: item.error, low: item.low, high: item.high, best: place === 0, test: item.test?.text ?? "" }));
+  const points = values.map((item, place) => ({ name: item.name, x: numeric ? item.all[key] : text(item.all[key]), loss: by.shown(item.score), error: item.error, low: item.low, high: item.high, best: by.ranks && place === 0, test: item.test?.text ?? "" }));
   const x = { field: "x", type: numeric ? "quantitative" : "ordinal", title: plainKey(key), scale: numeric ? { type: scaleOf(values, key), nice: false, padding: 14, ...(scaleOf(values, key) === "log" ? {} : { zero: false }) } : {}, axis: { grid: false, labelAngle: 0, ...(numeric ? { tickCount: 6, format: "~g" } : {}) } };
   const tooltip = [{ field: "name" }, { field: "x", title: plainKey(key) }, { field: "loss", title: by.name, format: ".4g" }, { field: "test", title: by.tested }];
   const fill = () => ({ condition: { test: "datum.best", value: colour("--validation") }, value: colour("--training") });
@@ -56,7 +60,7 @@ function dots(box, [key], values, by) {
   return chart(box, `${by.name} by ${plainKey(key)}: ${points.map((point) => `${point.x}: ${number(point.loss)}`).join(", ")}`, () => ({
     data: { values: points },
     columns: innerWidth < 700 ? 1 : 2, spacing: 30,
-    concat: [part("loss", `${by.name}, which chooses`, by.smaller ? lossAxis(points.map((point) => point.loss)) : linear("~g")), ...(hasErrors ? [part("error", "validation errors, 95% interval", linear(".1%"))] : [])].map((item) => ({ ...item, width: innerWidth < 700 ? innerWidth - 110 : 420 })),
+    concat: [part("loss", by.ranks ? `${by.name}, which chooses` : by.name, by.smaller ? lossAxis(points.map((point) => point.loss)) : linear("~g")), ...(hasErrors ? [part("error", "validation errors, 95% interval", linear(".1%"))] : [])].map((item) => ({ ...item, width: innerWidth < 700 ? innerWidth - 110 : 420 })),
   }));
 }
 

@@ -89,8 +89,9 @@ function gainOf(row, model) {
   if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all tests` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict), hidden(`, p ${test.p.toPrecision(2)}`));
   const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
   if (!own || !other) return el("span", { className: "none" }, "–");
-  if (hasOtherData(row, base)) return el("span", { className: "fine" }, "other data");
+  if (measure().id === "test" && hasModels ? hasOtherTest(row, base) : hasOtherData(row, base)) return el("span", { className: "fine" }, "other data");
   const [fresh, old] = [model ?? row.best, model ?? base.best];
+  if (measure().id === "validation" && hasOtherValidation(row, base, model)) return el("span", { className: "fine", title: "other validation samples or targets" }, "not comparable");
   if (measure().id === "validation" && hasModels && lossFunction(row, fresh) !== lossFunction(base, old)) return el("span", { className: "fine" }, "other loss");
   const gain = measure().smaller ? other.value - own.value : own.value - other.value;
   const why = hasModels ? whyNoTest(base.models[old], row.models[fresh]) : "no test of single metrics";
@@ -166,7 +167,9 @@ function openedLine(content) {
 }
 
 function sweepLine(sweep, members, longest) {
-  const best = bestFirst(members, modelOf(sweep))[0], isOpen = state.open.includes(sweep.id), model = modelOf(sweep), own = score(best, measure(), model);
+  const isOpen = state.open.includes(sweep.id), model = modelOf(sweep);
+  const best = areComparable(members, model) ? bestFirst(members, model)[0] : null, own = best && score(best, measure(), model);
+  const [before, chips] = !best ? ["no best: other validation samples or targets", []] : [Object.keys(best.changed).length ? "best: " : "best: as its commit", Object.entries(best.changed)];
   const failed = members.filter((row) => ["failed", "killed", "stopped"].includes(row.state)).length;
   const button = el("button", { type: "button", className: "name", tabIndex: -1, "aria-expanded": String(isOpen), onclick: () => open(sweep.id) }, el("strong", {}, `${members.length} ×`), ` ${model ? `${model}: ` : ""}${sweep.keys.map((key) => plainKey(model ? key.replace(`models.${model}.`, "") : key)).join(", ")}`);
   return el("tr", { className: "line sweep", "data-id": sweep.id },
@@ -174,9 +177,9 @@ function sweepLine(sweep, members, longest) {
     el("th", { scope: "row" }, el("div", { className: "what" }, button)),
     el("td", { className: "when" }, day(members.reduce((a, b) => (a.when > b.when ? a : b)))),
     el("td", { className: "seconds" }, el("span", { className: "bar" }, el("span", { className: "parts" }), el("span", { className: "time" }, sumSeconds(members)))),
-    el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, Object.keys(best.changed).length ? "best: " : "best: as its commit"), ...Object.entries(best.changed).slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep), true)))),
-    bestCell(best, model), scoreCell(own), el("td", { className: "verdicts" }, verdictCell(best, model)),
-    el("td", { className: "gates" }, failed ? el("span", { className: "bad" }, `${failed} failed`) : gatesCell(best)));
+    el("td", { className: "changes" }, el("div", { className: "chips" }, el("span", { className: "fine" }, before), ...chips.slice(0, 3).map(([key, values]) => chip(key, values, modelOf(sweep), true)))),
+    best ? bestCell(best, model) : el("td", { className: "best" }), scoreCell(own), el("td", { className: "verdicts" }, best ? verdictCell(best, model) : null),
+    el("td", { className: "gates" }, failed ? el("span", { className: "bad" }, `${failed} failed`) : best ? gatesCell(best) : null));
 }
 
 function sumSeconds(members) {

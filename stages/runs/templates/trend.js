@@ -10,11 +10,14 @@ function lineNames() {
   return [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name).slice(0, MAX_LINES);
 }
 
+// Returns whether the line breaks between two versions, whose scores cannot be compared.
+const breaks = (row, before) => hasOtherData(row, before) || (measure().id === "validation" && hasOtherValidation(row, before));
+
 function trendPoints() {
   let part = 0, before = null;
   return commits.map((row) => {
     const own = score(row);
-    if (before && hasOtherData(row, before)) part += 1;
+    if (before && breaks(row, before)) part += 1;
     before = row;
     return own && { at: row.number, value: own.value, low: own.low, high: own.high, part, name: `${row.name} ${row.title}`.trim(), best: row.best || measure().label, text: own.text, when: when(row), dataset: row.dataset };
   }).filter(Boolean);
@@ -25,7 +28,7 @@ function modelPoints(chosen) {
   if (!which?.of) return [];
   let part = 0, before = null;
   return commits.flatMap((row) => {
-    if (before && hasOtherData(row, before)) part += 1;
+    if (before && breaks(row, before)) part += 1;
     before = row;
     return chosen.map((name) => ({ name, own: which.of(row.models[name]) })).filter(({ own }) => own).map(({ name, own }) => ({ at: row.number, value: own.value, model: name, line: `${name} ${part}` }));
   });

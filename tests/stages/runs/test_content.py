@@ -112,6 +112,37 @@ def test_versions_with_the_same_predictions_share_a_test(history: Path) -> None:
     assert [item["verdict"] for item in more["rows"]] == [*verdicts, *[verdicts[-1]] * 30]
 
 
+def test_equal_labels_of_other_images_are_no_test(history: Path, tmp_path: Path) -> None:
+    """Versions on other test images have no verdict and are not counted by the correction, even with equal labels.
+
+    Other training images alone do not matter; without a description, the hash of the data decides.
+    """
+    facts = collect(history)
+    found = page_content(copy.deepcopy(facts))
+    chosen = {item["id"]: item["models"].get(item["best"], {}).get("predictions") for item in found["rows"]}
+    tested = [item["id"] for item in found["rows"] if item["verdict"] and "p" in item["verdict"]]
+    digests = list(dict.fromkeys(chosen[name] for name in tested))
+    elsewhere = {name for name in tested if chosen[name] in digests[::2]}
+    for part in ("here", "there"):
+        arrays = {name: {"sha256": part} for name in ("x_test", "y_test")}
+        (tmp_path / part).write_text(json.dumps({"arrays": arrays}))
+        facts["files"][part] = str(tmp_path / part)
+    for version in facts["versions"]:
+        is_there = version["id"] in elsewhere or version["dataset"] != "mnist"
+        version["description"] = "there" if is_there else "here"
+        version["data"] = {"data/raw/dataset.npz": f"with other training images: {version['id']}"}
+    verdicts = {item["id"]: item["verdict"] for item in page_content(copy.deepcopy(facts))["rows"]}
+    predictions = read_predictions(facts["files"])
+    pairs = [(predictions[digest], predictions[chosen[found["baseline"]]]) for digest in digests[1::2]]
+    expected = dict(zip(digests[1::2], corrected([test for pair in pairs if (test := compare(*pair))]), strict=True))
+    assert elsewhere and expected and {verdicts[name] for name in elsewhere} == {None}
+    assert {name: verdicts[name] for name in tested if name not in elsewhere} == {
+        name: expected[chosen[name]] for name in tested if name not in elsewhere
+    }
+    (tmp_path / "here").write_text('{"arrays": []}')
+    assert {bool(item["verdict"]) for item in page_content(facts)["rows"]} == {False}
+
+
 def test_many_tests_are_corrected(content: dict[str, Any]) -> None:
     """The p-values of the column are corrected by Holm over all tests, and give the verdicts."""
     verdicts = [item["verdict"] for item in content["rows"] if item["verdict"] and "p" in item["verdict"]]

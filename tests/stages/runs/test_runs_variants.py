@@ -1,19 +1,14 @@
 """The page over all versions where predictions, losses, names, tasks or gates are not those of the default pipeline."""
 
-import copy
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
 
-from flows.cli.runs.report_runs import collect
 from stages.report.page.charts import LARGE_RANGE
-from stages.runs.content import page_content
-from stages.runs.page import TEMPLATES, render_page
+from stages.runs.page import TEMPLATES
 from stages.runs.sprite import sprite
 from tests.support.chromium import NEEDS_CHROMIUM
 from tests.support.runs_loaded import Loaded
@@ -22,35 +17,6 @@ pytestmark = NEEDS_CHROMIUM
 Content = dict[str, Any]
 Open = Callable[..., Loaded]
 MINUS = "\N{MINUS SIGN}"
-
-
-@pytest.fixture(scope="module")
-def original(history: Path) -> Content:
-    """The content of a page with three sweeps; read-only."""
-    return page_content(collect(history))
-
-
-@pytest.fixture
-def content(original: Content) -> Content:
-    """A copy of it, to be changed."""
-    return copy.deepcopy(original)
-
-
-@pytest.fixture
-def opened(browser: Browser, content: Content, tmp_path: Path) -> Iterator[Open]:
-    """Returns a function that opens the page of the changed content at an address."""
-    pages: list[Loaded] = []
-
-    def load(address: str = "") -> Loaded:
-        path = tmp_path / "runs.html"
-        path.write_text(render_page(content), encoding="utf-8")
-        pages.append(Loaded(browser, path, address))
-        return pages[-1]
-
-    yield load
-    assert [message for loaded in pages for message in loaded.messages] == []
-    for loaded in pages:
-        loaded.page.close()
 
 
 def row(content: Content, name: str) -> dict[str, Any]:
@@ -163,7 +129,9 @@ def test_images_name_their_classes(content: Content, opened: Open) -> None:
     """An image that became wrong or right has the names of its class and of the answer."""
     (labels,) = {item["labels"] for item in content["predictions"].values()}
     pictures = sprite(np.zeros((400, 4, 4), np.uint8))
-    content["images"] = {labels: {"indexes": list(range(400)), "names": list("ABCDEFGHIJ"), **pictures}}
+    content["images"] = {
+        labels: {"of": content["baseline"], "indexes": list(range(400)), "names": list("ABCDEFGHIJ"), **pictures}
+    }
     for name in ("rate-1", "rate-2"):
         row(content, name)["best"] = "cnn"
     page = opened("#tick=rate-1,rate-2").page
