@@ -15,6 +15,7 @@ import json
 import math
 import shutil
 import statistics
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchmarks.support.measure import NO_TARGET
 
 NAME = "cnn_best"  # of `more_models` in params.yaml
 FITS = "fits.jsonl"
+LOOKS = "looks.jsonl"  # each look at the test images
 PART: dict[str, Any] = {"prepare.held_out": "groups", "prepare.validation": 1 / 6}
 RECIPES: dict[str, dict[str, Any]] = {
     "7 epochs": {"epochs": 7},
@@ -103,8 +105,12 @@ def summarise(recipe: str, fits: list[dict[str, Any]]) -> None:
 def look(recipe: str, seeds: list[int], work: Path) -> None:
     """Score the kept models of `recipe` on the test images, and print the mean of all seeds with a 95 % interval.
 
-    The interval has both spreads: between the seeds, and of 10,000 test images drawn anew (binomial).
+    The interval has both spreads: between the seeds, and of 10,000 test images drawn anew (binomial). Each look is
+    recorded before it is taken, and the row has their number: the more looks, the more they choose.
     """
+    record = work / LOOKS
+    with record.open("a") as file:
+        file.write(json.dumps({"recipe": recipe, "seeds": seeds, "date": date.today().isoformat()}) + "\n")
     scores = []
     for seed in seeds:
         exam = work / "evaluation" / f"{recipe}-{seed}"
@@ -121,6 +127,7 @@ def look(recipe: str, seeds: list[int], work: Path) -> None:
         mean_test_accuracy=round(mean, 5),
         interval=f"{mean - half:.4f} to {mean + half:.4f}",
         each=", ".join(f"{score:.4f}" for score in scores),
+        looks=len(record.read_text().splitlines()),
     )
 
 

@@ -19,6 +19,7 @@ from flows.core.params_edit import has_models, load_project_params
 from flows.core.project import make_state_folder
 from flows.core.redaction import say
 from flows.core.stage_program import run_program
+from flows.core.values import signed
 from flows.engine.display.safe_console import SafeConsole
 from flows.engine.display.styles import BAD, DIM, GOOD
 from flows.engine.output_backup import earlier_outputs
@@ -137,9 +138,9 @@ def print_comparison(comparison: dict[str, Any], console: Console) -> None:
     for row in comparison["models"]:
         verdict = shown(row["verdict"], COLOURS.get(row["verdict"], DIM))
         figures = [f"{row[key]:.4f}" for key in ("old", "new")]
-        interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
+        interval = f"{signed(row['low'])} to {signed(row['high'])}"
         table.add_row(
-            shown(row["model"]), *figures, f"{row['difference']:+.4f}", interval, f"{row['corrected_p']:.3g}", verdict
+            shown(row["model"]), *figures, signed(row["difference"]), interval, f"{row['corrected_p']:.3g}", verdict
         )
     for trivial in comparison["trivial"]:
         score = f"{trivial['score']:.4f}"

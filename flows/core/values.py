@@ -22,3 +22,9 @@ def is_same_value(one: Any, other: Any) -> bool:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Returns a number with its noun: `1 stage`, `3 stages`."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def signed(difference: float) -> str:
+    """Returns a difference of scores with its sign and four decimals, or as many as one needs that is not 0."""
+    texts = (f"{difference:+.{digits}f}" for digits in range(4, 9))
+    return next((text for text in texts if float(text)), f"{0:+.4f}")

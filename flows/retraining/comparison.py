@@ -12,6 +12,7 @@ from flows.core.gates import count_statuses, evaluate_gates
 from flows.core.params_edit import has_models
 from flows.core.redaction import masked_markdown
 from flows.core.stage_program import run_program
+from flows.core.values import signed
 from flows.dvc_repo.history.run_files import fetch_run
 from flows.registry.new_images import evaluate_again
 from stages.base.errors import InkflowError
@@ -113,11 +114,12 @@ def as_markdown(comparison: Comparison) -> str:
     table = comparison.table
     if table and table["models"]:
         rows = [
-            f"| {_cell(row['model'])} | {row['old']:.4f} | {row['new']:.4f} | {row['difference']:+.4f} "
-            f"| {row['low']:+.4f} to {row['high']:+.4f} | {_p(row)} | {row['verdict']} |"
+            f"| {_cell(row['model'])} | {row['old']:.4f} | {row['new']:.4f} | {signed(row['difference'])} "
+            f"| {signed(row['low'])} to {signed(row['high'])} | {_p(row)} | {row['verdict']} |"
             for row in table["models"]
         ]
-        head = "| model | before | retrained | difference | 95% interval | p (Holm) | verdict |"
+        kind = "corrected interval" if len(rows) > 1 else "95% interval"  # at the level of Holm's test
+        head = f"| model | before | retrained | difference | {kind} | p (Holm) | verdict |"
         parts.append("\n".join([head, "|---|--:|--:|--:|--:|--:|---|", *rows]))
     if table:
         sentences = [text for text in (comparison.note, table["evidence"]) if text.rstrip(".")]

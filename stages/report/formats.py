@@ -23,9 +23,13 @@ def plural(quantity: int, noun: str) -> str:
 
 
 def points(gap: float) -> str:
-    """Formats percentage points with a sign, with a minus sign instead of a hyphen where negative."""
-    text = _with_minus(f"{gap:+.2f}")
-    return text[1:] if text[1:] == "0.00" else text
+    """Formats percentage points with a sign, with a minus sign instead of a hyphen where negative.
+
+    Two decimals, or as many as a gap needs that is not 0: an interval that excludes 0 has to look so.
+    """
+    texts = (f"{gap:+.{digits}f}" for digits in range(2, 7))
+    text = next((text for text in texts if float(text)), "0.00")
+    return _with_minus(text)
 
 
 def share_points(share: float) -> str:

@@ -27,6 +27,7 @@ from stages.report.records import TABLE_ERRORS
 from stages.report.statistics.intervals import Floats, Interval
 from stages.report.statistics.paired_tests import (
     SIGNIFICANT,
+    can_differ,
     holm_correction,
     holm_levels,
     mcnemar_test,
@@ -155,12 +156,14 @@ def _read_pair(sides: Sequence[Path]) -> tuple[Answers, Answers]:
 
 
 def _result(here: Answers, there: Answers, test: Tested, p: float, tests: int) -> dict[str, Any]:
-    if np.isnan(p):
-        return {"verdict": UNKNOWN, "sentence": f"{len(here.labels)} test samples are too few for a test"}
+    samples = len(here.labels)
+    is_too_small = not here.is_value and test.difference != 0 and not can_differ(samples, tests)
+    if np.isnan(p) or is_too_small:
+        return {"verdict": UNKNOWN, "sentence": f"{samples} test samples are too few for a test"}
     sides = {"here": here, "there": there}
     figures: dict[str, Any] = {
         "test": test.name,
-        "n": len(here.labels),
+        "n": samples,
         "seeds": {side: len(answers.by_seed) for side, answers in sides.items()},
         "difference": test.difference,
         "low": test.interval.low,

@@ -15,10 +15,9 @@ from stages.report.models.classifier import Classifier
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.regressor import mean_interval
 from stages.report.statistics.intervals import Floats, Interval, Mask, wilson_interval
-from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, mcnemar_test, paired_t_test
+from stages.report.statistics.paired_tests import SIGNIFICANT, PairedTest, can_differ, mcnemar_test, paired_t_test
 
 NAME = "trivial answer"  # no name of a model has a space
-MIN_ERRORS = 6  # of the trivial answer: with fewer, not even a perfect model is significantly better
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,8 @@ class TrivialAnswer:
 
     @property
     def can_be_beaten(self) -> bool:
-        """Whether the test samples can show that a model is better."""
-        return self.errors >= MIN_ERRORS
+        """Whether the test samples can show that a model is better: not even a perfect one is with 5 errors."""
+        return can_differ(self.errors)
 
     def test(self, model: ModelFacts, level: float = SIGNIFICANT) -> PairedTest:
         """Tests `model` against this answer on the same test samples; a positive difference is one for the model."""

@@ -70,6 +70,11 @@ def paired_t_test(first: Floats, second: Floats, level: float = SIGNIFICANT) -> 
     return PairedTest(float(gain.mean()), Interval(float(low), float(high)), float(test.pvalue))
 
 
+def can_differ(samples: int, tests: int = 1) -> bool:
+    """Returns whether McNemar's test can be significant, corrected for `tests`, when all of `samples` differ."""
+    return tests * mcnemar_p(samples, 0) < SIGNIFICANT
+
+
 def _excludes_zero(interval: Interval) -> bool:
     return interval.low > 0 or interval.high < 0
 

@@ -67,7 +67,11 @@ function writeAddress() {
 // Values.
 const number = (value, digits = 4) => (Number.isInteger(value) ? value.toLocaleString("en") : Number(value.toPrecision(digits)).toString()).replace("-", "−");
 const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 2 : 1)}%`;
-const points = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(100 * value).toFixed(2)}`;
+// Two decimals, or as many as a difference needs that is not 0, as in `stages/report/formats.py`.
+const points = (value) => {
+  const gap = Math.abs(100 * value), digits = [2, 3, 4, 5, 6].find((count) => Number(gap.toFixed(count)));
+  return digits === undefined ? "0.00" : `${value > 0 ? "+" : "−"}${gap.toFixed(digits)}`;
+};
 
 function seconds(value) {
   if (value === null || value === undefined) return "–";

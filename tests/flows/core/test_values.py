@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.core.values import counted, is_same_value
+from flows.core.values import counted, is_same_value, signed
 
 NAN = float("nan")
 
@@ -38,3 +38,8 @@ def test_numbers_with_their_nouns() -> None:
         "1 quality gate",
         "2 quality gates",
     ]
+
+
+def test_a_difference_keeps_its_sign() -> None:
+    """A difference that is not 0 is never rounded to 0; one of less than eight decimals is."""
+    assert [signed(value) for value in (0.5, -0.00003, 0.0, -1e-12)] == ["+0.5000", "-0.00003", "+0.0000", "+0.0000"]

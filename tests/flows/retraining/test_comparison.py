@@ -1,5 +1,7 @@
 """The comparison of a retraining, as lines, as Markdown, and as checks."""
 
+import pytest
+
 from flows.retraining.comparison import Comparison, as_lines, as_markdown, checks, compare_with_commit
 from tests.conftest import Toy
 
@@ -27,3 +29,13 @@ def test_gates_become_checks() -> None:
         ("inkflow/new", None, "not judged (1 of 2 models): b | <why>"),
     ]
     assert "| b | lower | failed | b \\| &lt;why&gt; |" in as_markdown(comparison)
+
+
+@pytest.mark.parametrize(("models", "heading"), [(1, "95% interval"), (2, "corrected interval")])
+def test_intervals_have_their_name_and_sign(models: int, heading: str) -> None:
+    """Intervals of several tests are at the levels of Holm's tests; one that excludes 0 is not rounded to hold it."""
+    row = {"model": "a", "old": 0.97, "new": 0.9706, "difference": 0.0006, "low": 0.00003, "high": 0.0013}
+    row |= {"corrected_p": 0.031, "verdict": "better"}
+    comparison = Comparison({"headline": "x", "evidence": "y", "models": [row] * models}, "", None)
+    text = as_markdown(comparison)
+    assert f"| {heading} |" in text and "| +0.0006 | +0.00003 to +0.0013 |" in text

@@ -287,6 +287,7 @@ def test_formats() -> None:
     ]
     assert p_value(0.049) != p_value(0.051)
     assert [percent(0.99999), percent(1.0)] == ["99.99%", "100.00%"]
-    assert [points(-0.001), points(0.0), points(-1.5)] == ["0.00", "0.00", "\u22121.50"]
+    assert [points(-0.001), points(0.0), points(-1.5)] == ["\u22120.001", "0.00", "\u22121.50"]  # no 0 that is none
+    assert [points(-1e-9), points(0.004)] == ["0.00", "+0.004"]
     assert [number(-0.0), four_decimals(-0.00001), number(-0.5)] == ["0", "0.0000", "\u22120.5"]
     assert [plural(1, "error"), plural(1200, "error")] == ["1 error", "1,200 errors"]

@@ -51,6 +51,19 @@ def test_several_seeds_are_tested_as_recipes(tmp_path: Path) -> None:
     assert found["b"]["p"] == 1 and "Holm-corrected for 2 models" in found["b"]["sentence"]
 
 
+@pytest.mark.parametrize(("samples", "models", "verdict"), [(5, 1, "unknown"), (6, 1, "different"), (6, 2, "unknown")])
+def test_too_few_samples_are_never_called_equal(samples: int, models: int, verdict: str, tmp_path: Path) -> None:
+    """Where no test could show a difference, all answers wrong on one side alone are unknown; equal ones are equal."""
+    labels = LABELS[:samples]
+    for side, answers in (("here", labels), ("there", 1 - labels)):
+        (tmp_path / side).mkdir()
+        table = pd.DataFrame({"label": labels, "predicted": answers})
+        table.to_parquet(tmp_path / side / "predictions.parquet")
+    found = compare_models({str(n): [tmp_path / "here", tmp_path / "there"] for n in range(models)})["0"]
+    assert found["verdict"] == verdict and ("too few" in found["sentence"]) == (verdict == "unknown")
+    assert compare_models({"a": [tmp_path / "here"] * 2})["a"]["verdict"] == "statistically equal"
+
+
 @pytest.mark.parametrize(
     ("columns", "verdict", "reason"),
     [
