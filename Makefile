@@ -128,7 +128,9 @@ clean: ## remove what tools leave behind; results, DVC's cache and .venv stay
 distclean: clean ## clean, and remove .venv and what this machine remembers of runs too
 	@rm -rf $(VENV) .inkflow
 
-$(READY): requirements.lock pyproject.toml .ci/setup
+# An interpreter that is named may be another one than that of .venv: .ci/setup looks.
+.PHONY: always
+$(READY): requirements.lock pyproject.toml .ci/setup $(if $(PYTHON),always)
 	@.ci/setup "$(VENV)"
 	@if [ -d .dvc ]; then inkflow plots || true; fi # without it, only the pages of `dvc plots` need a network
 	@touch $@

@@ -69,7 +69,7 @@ def python(root: Path) -> Finding:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         return Finding("Python", FINE, version)
-    fix = "make distclean setup PYTHON=python3.12" if has_schema(root) else "install Inkflow with Python 3.12"
+    fix = "make setup PYTHON=python3.12" if has_schema(root) else "install Inkflow with Python 3.12"
     return Finding("Python", WRONG, f"got {version}, expected 3.11 to 3.13", fix)
 
 
