@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from stages.base.errors import DataError, OutputError, raise_fault
+from stages.base.errors import DataError, InvalidInput, OutputError, raise_fault
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -98,9 +98,27 @@ def _unlock_if_mandatory(file: IO[bytes], path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def require_replaceable(folder: Path, names: Collection[str]) -> None:
+    """Checks that `folder` is new or empty, or holds nothing but `names`, those of the program's own outputs.
+
+    Raises:
+        InvalidInput: it is a file, or has other files, which would be deleted with it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder}: is a file; name a folder")
+    others = sorted({path.name for path in folder.iterdir()} - set(names)) if folder.exists() else []
+    if others:
+        raise InvalidInput(
+            f"{folder}: has other files, such as {others[0]}, which would be deleted; "
+            "name a new or empty folder, or one that this program wrote"
+        )
+
+
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yields a new, empty folder that replaces `folder` if the block succeeds, and is removed otherwise.
+
+    All that `folder` has is deleted: where a person names it, `require_replaceable` has to allow that before.
 
     The replacement consists of two renames; between them `folder` does not exist. If the second rename fails, the
     first is undone. The temporary names are fixed, so the next call removes the files of a killed process.

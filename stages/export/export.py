@@ -19,7 +19,7 @@ from stages.base.files import ZIP_EPOCH, replacing, replacing_folder
 from stages.base.sample_kinds import KINDS
 from stages.base.shown_text import remove_controls
 from stages.data.memory import limited_memory, share_of_machine
-from stages.export.formats import FORMATS
+from stages.export.formats import FORMATS, check_target
 from stages.inference.onnx_session import open_model, open_session, predict, read_doubt, read_task
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.tasks import Task
@@ -53,18 +53,19 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
         The path written, and the largest difference of a prediction from that of Keras.
 
     Raises:
-        InvalidInput: the model or the data cannot be read, or do not belong together.
+        InvalidInput: the model or the data cannot be read, or do not belong together; or the path has something else.
         InkflowError: the exported model differs from Keras; nothing was written.
         OutputError: the path cannot be written.
     """
     path = original(find_model(model, "model.keras"))
+    target = out or path.with_name(FORMATS[export_format])
+    check_target(target, export_format)
     training_data = read_training_data(readable(data))
     serving = use_readable(lambda: readable(path), lambda file: _load_serving_model(file, training_data))
     pixels = raw_pixels(np.asarray(training_data.held_out_images(CHECKED_SAMPLES)), training_data.prepared)
     expected = _predictions(path, serving, pixels)
     _check_data_fits(path, data, training_data, pixels, expected)
     metadata = _metadata(path, training_data.prepared)
-    target = out or path.with_name(FORMATS[export_format])
     writer = replacing(target) if export_format == "litert" else replacing_folder(target)
     with writer as temporary, _convert_errors(path, export_format):
         write = _write_litert if export_format == "litert" else _write_saved_model

@@ -67,7 +67,7 @@ def create_app(settings: Settings, slot: ModelSlot) -> ASGIApp:
 
     @app.exception_handler(RequestValidationError)
     async def refuse_query(_: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"error": "; ".join(str(item["msg"]) for item in error.errors())}, 400)
+        return JSONResponse({"error": "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())}, 400)
 
     def known(scope: Scope) -> str | None:
         if INFER_PATH.fullmatch(scope["path"]):

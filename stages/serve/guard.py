@@ -65,7 +65,7 @@ class Guard:
             if isinstance(body, bytes):
                 await self._app(scope, _replay(body, receive), send_and_note)
             else:
-                if body[0] == 413:
+                if body[0] == 413 and not _waits(scope):
                     await self._drain(receive)
                 await _refuse(*body, send_and_note)
         finally:
@@ -130,6 +130,11 @@ class Guard:
                     size += len(message.get("body", b""))
                     if message["type"] == "http.disconnect" or not message.get("more_body"):
                         return
+
+
+def _waits(scope: Scope) -> bool:
+    """Returns whether the client sends the body only after `100 Continue`, which a first read would give."""
+    return Headers(scope=scope).get("expect", "").lower() == "100-continue"
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

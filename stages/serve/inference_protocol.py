@@ -4,6 +4,7 @@ https://github.com/kserve/open-inference-protocol, and Triton's extension for bi
 """
 
 import json
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
     try:
         request = json.loads(body[:length])
         [tensor] = request["inputs"]
-        shape = [int(number) for number in tensor["shape"]]
+        shape = [operator.index(number) for number in tensor["shape"]]
         datatype, parameters = str(tensor["datatype"]), tensor.get("parameters") or {}
         size = parameters.get("binary_data_size")
         default = bool((request.get("parameters") or {}).get("binary_data_output", False))
@@ -127,13 +128,27 @@ def _values(tensor: dict[str, Any], binary: bytes, size: object, dtype: np.dtype
             )
         values = np.frombuffer(binary, dtype)
     else:
-        try:
-            values = np.asarray(tensor["data"], np.float64).reshape(-1)
-        except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise InvalidInput("`data` of the input is missing or no list of numbers") from error
+        values = _listed_values(tensor.get("data"), dtype)
         if len(values) != count:
             raise InvalidInput(f"`data` has {len(values)} values, expected {count} for this shape")
     return values
+
+
+def _listed_values(data: object, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Returns the numbers of a JSON list, which may be nested, in a row: those that `dtype` has, as in binary form."""
+    try:
+        values = np.asarray(data)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput("`data` of the input is no list of numbers, or its rows differ in length") from error
+    if values.dtype.kind not in "iuf" and values.size:
+        raise InvalidInput("`data` of the input is missing or no list of numbers")
+    if dtype.kind == "f":
+        return values.astype(np.float64).reshape(-1)
+    limits = np.iinfo(dtype)
+    if not ((values >= limits.min) & (values <= limits.max) & (values == np.floor(values))).all():
+        raise InvalidInput(f"`data` of the input has numbers that {dtype} does not have; expected whole ones from "
+                           f"{limits.min} to {limits.max}")  # fmt: skip
+    return values.astype(dtype).reshape(-1)
 
 
 def write_response(

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from stages.base.files import exists, is_file, is_folder, parse_json, remove_abandoned, replacing, write_text
+from stages.base.errors import InvalidInput
+from stages.base.files import (
+    exists,
+    is_file,
+    is_folder,
+    parse_json,
+    remove_abandoned,
+    replacing,
+    require_replaceable,
+    write_text,
+)
 from tests.support.root import ROOT
 
 
@@ -103,3 +113,19 @@ def test_a_file_that_was_moved_is_no_leftover(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(fcntl, "flock", lock_late)
     remove_abandoned(tmp_path)
     assert path.exists()
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
+    """A folder is replaced whole only if it is new, empty, or has nothing but the program's own outputs."""
+    (tmp_path / "file").touch()
+    folder = tmp_path / "out"
+    require_replaceable(folder, ["own.npy"])
+    folder.mkdir()
+    require_replaceable(folder, ["own.npy"])
+    (folder / "own.npy").touch()
+    require_replaceable(folder, ["own.npy"])
+    (folder / ".git").mkdir()
+    with pytest.raises(InvalidInput, match=r"out: has other files, such as \.git, which would be deleted"):
+        require_replaceable(folder, ["own.npy"])
+    with pytest.raises(InvalidInput, match="file: is a file; name a folder"):
+        require_replaceable(tmp_path / "file", [])

@@ -91,6 +91,26 @@ def test_export_agrees_with_onnx(work: Path, capfd: pytest.CaptureFixture[str], 
     assert (inside / "labels.txt").read_text("utf-8") == "ant\nbee\ncät\ndog\n"
 
 
+@pytest.mark.parametrize(
+    ("export_format", "out"),
+    [("saved_model", "."), ("saved_model", "models/cnn"), ("litert", "models/cnn/model.keras"), ("litert", "models")],
+)
+def test_other_files_are_not_overwritten(
+    work: Path, capsys: pytest.CaptureFixture[str], export_format: str, out: str
+) -> None:
+    """A folder with other files, and a file that is no LiteRT, are refused before any work, and stay as they are."""
+    before = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
+    assert run("cnn", "--format", export_format, "--out", out) == 2
+    assert capsys.readouterr().err.startswith(f"error: {out}: ")
+    assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("export_format", ["litert", "saved_model"])
+def test_an_export_replaces_an_earlier_one(work: Path, export_format: str) -> None:
+    """An export of the same format is replaced."""
+    assert [run("cnn", "--format", export_format, "--out", "out") for _ in range(2)] == [0, 0]
+
+
 def test_litert_that_cannot_run_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A recurrent network, whose operations LiteRT lacks, is refused in one sentence, and nothing is written."""
     model, folder = make_model("recurrent", cell="simple_rnn"), work / "models/rows"
@@ -144,11 +164,11 @@ def test_different_export_is_not_written(work: Path, monkeypatch: pytest.MonkeyP
     (work / "models/cnn/model.onnx").unlink()  # otherwise it is compared first
     target = work / "out" / FORMATS[export_format]
     target.parent.mkdir()
-    (target.write_text if export_format == "litert" else lambda _: target.mkdir())("earlier")
+    (target.write_bytes if export_format == "litert" else lambda _: target.mkdir())(b"\0\0\0\0TFL3")
     with pytest.raises(InkflowError, match="from those of Keras, expected at most -1; nothing was written"):
         exporting.export("cnn", export_format, work / "data/prepared", target)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
-    assert target.read_text() == "earlier" if export_format == "litert" else not list(target.iterdir())
+    assert target.read_bytes() == b"\0\0\0\0TFL3" if export_format == "litert" else not list(target.iterdir())
 
 
 def test_data_of_another_run_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,6 +121,11 @@ def image(shape: object, data: object, datatype: str = "FP32") -> dict[str, obje
             400,
         ),
         ("/v2/models/reader/infer", image(["x"], []), 400),
+        ("/v2/models/reader/infer", image([1.9, 28, 28], [1] * 784), 400),
+        ("/v2/models/reader/infer", image([1, 28, 28], ["1"] * 784), 400),
+        ("/v2/models/reader/infer", image([1, 28, 28], [True] * 784), 400),
+        ("/v2/models/reader/infer", image([1, 28, 28], [300] * 784, "UINT8"), 400),
+        ("/v2/models/reader/infer", image([1, 28, 28], [0.5] * 784, "INT32"), 400),
         ("/v2/models/reader/infer", {**tensor([1]), "outputs": [{"name": "nope"}]}, 400),
         ("/v2/models/reader/infer", [1, 2], 400),
         ("/nothing", {}, 404),
@@ -140,6 +145,17 @@ def test_hostile_pictures(client: httpx.Client, name: str) -> None:
     answer = client.post("/predict", content=HOSTILE[name])
     assert answer.status_code in (400, 413)
     assert answer.json()["error"]
+
+
+def test_a_body_that_is_refused_is_not_asked_for(client: httpx.Client) -> None:
+    """A client that waits for `100 Continue` gets the refusal of its length at once."""
+    host, port = client.base_url.host, client.base_url.port
+    with socket.create_connection((host, port or 80), timeout=240) as sender:
+        head = (
+            f"POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 4000001\r\nExpect: 100-continue\r\n\r\n"
+        )
+        sender.sendall(head.encode())
+        assert sender.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_limits_of_bodies(client: httpx.Client, folder: Path) -> None:
