@@ -11,7 +11,7 @@ from stages.report.formats import NOT_KNOWN, p_value
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import compare
 from stages.report.models.trivial import NAME, TrivialAnswer
-from stages.report.statistics.paired_tests import SIGNIFICANT
+from stages.report.statistics.paired_tests import SIGNIFICANT, can_differ
 
 Status = Literal["passed", "failed", "not judged"]
 FIGURES = {  # gate: column in metrics.csv of the figure that it limits
@@ -165,6 +165,10 @@ def _not_worse(gate: str, model: ModelFacts, other: ModelFacts | None, name: str
     if pair is None:
         return _examined_elsewhere(gate, model, name)
     worse = pair.test.difference < 0 and pair.test.p < SIGNIFICANT
-    verdict = "worse than" if worse else "not worse than"
-    sentence = f"{verdict} {name} ({model.test_name}, {p_value(pair.test.p)})"
+    verdict = "worse than" if worse else "not shown to be worse than"
+    sentence = f"{verdict} {name} ({pair.difference_text}; {model.test_name}, {p_value(pair.test.p)})"
+    if pair.test.agreement and pair.test.difference < 0 and not can_differ(len(model.labels)):
+        return Check(
+            model.name, gate, "not judged", f"{sentence}: {len(model.labels)} {model.noun}s are too few to tell"
+        )
     return Check(model.name, gate, "failed" if worse else "passed", sentence)

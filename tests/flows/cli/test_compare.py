@@ -90,7 +90,7 @@ def test_two_commits(versions: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_accepted_version_as_a_gate(versions: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """`inkflow check --against REV` passes if no model became worse."""
     assert inkflow(["check", "--against", "before"]) == 0
-    assert "not worse than the accepted version" in " ".join(capsys.readouterr().out.split())
+    assert "not shown to be worse than the accepted version" in " ".join(capsys.readouterr().out.split())
 
 
 def test_another_comparison_at_the_same_time(versions: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_new_test_images(run: Run) -> None:
     version(run, seed=1)
     good = judged(first)
     assert good.problems == ()
-    assert good.facts["Compared"].startswith("not worse than v0.0.1 (")
+    assert good.facts["Compared"].startswith("not shown to be worse than v0.0.1 (")
     note = "the test images changed too: the models before were evaluated on the new ones"
     assert good.facts["Compared"].endswith(f"); {note}")
     version(run, seed=2, read=5)
