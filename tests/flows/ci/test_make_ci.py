@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.support.root import ROOT
 
@@ -37,10 +39,40 @@ def test_make_ci_does_every_lane(broken: str | None, tmp_path: Path) -> None:
     assert "--jobs" not in next(line for line in done.stdout.splitlines() if line.startswith("began tests"))
 
 
-def test_only_pull_requests_of_forks_skip_the_remote() -> None:
-    """The workflow compares the pull request's repository with its own. The flag `fork` would be wrong: a repository
-    that is itself a fork has pull requests of its own.
+# How a pull request of a fork is recognised. The flag `head.repo.fork` would be wrong: a repository that is itself a fork
+# has pull requests of its own.
+GITHUB_FORK = (
+    "github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name != github.repository"
+)
+GITHUB_OWN = "github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == github.repository"
+GITLAB_FORK = (
+    '$CI_PIPELINE_SOURCE == "merge_request_event" '
+    "&& $CI_MERGE_REQUEST_SOURCE_PROJECT_ID != $CI_MERGE_REQUEST_PROJECT_ID"
+)
+
+
+def _jobs(file: str) -> dict[str, Any]:
+    content: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / file).read_text())
+    return content
+
+
+@pytest.mark.parametrize("file", [".github/workflows/pipeline.yml", "templates/engine/github.yml"])
+def test_only_pull_requests_of_forks_skip_the_remote(file: str) -> None:
+    """The workflows, that of `inkflow init --ci github` too, compare the pull request's repository with their own; a
+    fork has no run lane.
     """
-    text = (ROOT / ".github/workflows/pipeline.yml").read_text()
+    text = (ROOT / file).read_text()
     assert "head.repo.fork" not in text
-    assert "github.event.pull_request.head.repo.full_name != github.repository" in " ".join(text.split())
+    assert f"{GITHUB_FORK} && '--no-remote' || ''" in " ".join(text.split())
+    assert _jobs(file)["jobs"]["run"]["if"] == GITHUB_OWN
+
+
+@pytest.mark.parametrize("file", [".gitlab-ci.yml", "templates/engine/gitlab.yml"])
+def test_only_merge_requests_of_forks_skip_the_remote(file: str) -> None:
+    """The same on GitLab, also in the file of `inkflow init --ci gitlab`: the first rule of both lanes is for forks."""
+    content = _jobs(file)
+    rules = {lane: content[lane]["rules"][0] for lane in ("check", "run")}
+    assert all(rule["if"] == GITLAB_FORK for rule in rules.values())
+    assert rules["check"]["variables"] == {"CHECK_ARGS": "--no-remote"}
+    assert "CHECK_ARGS" in content["check"]["script"][0]
+    assert rules["run"]["when"] == "never"
