@@ -5,7 +5,7 @@ import gc
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.cli.selection import selection
 from flows.core.errors import RemoteFailed
@@ -26,11 +26,9 @@ from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.planning.stage_facts import Facts, nothing_to_do
+from flows.engine.policy_check import environment_policies
 from flows.engine.run import Options, Run
 from stages.base.errors import EXIT_DONE
-
-if TYPE_CHECKING:
-    from flows.engine.policy import Policies
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +73,7 @@ def _settings(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
 
 def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> Run:
     """Runs the stages that are not up to date, and returns the run with its errors; raises those that prevent it."""
-    policies = _environment_policies(Path(), local=arguments.local)
+    policies = environment_policies(Path(), local=arguments.local)
     repository = Repository(pull=arguments.pull, policies=policies)
     targets, scope = selection(arguments, repository)
     options = Options(arguments.jobs, arguments.force, arguments.keep_going, arguments.local, arguments.pull, scope)
@@ -92,17 +90,6 @@ def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> Run:
     run = Run(targets, options, params=edit.params, fallback=arguments.fallback)
     interactive_run(repository, [stage.stage for stage in facts], run, with_server=not arguments.no_server)
     return run
-
-
-def _environment_policies(root: Path, *, local: bool) -> "Policies | None":
-    """Returns the policies of execution.yaml, without pools if `local`; None if it has no section `environment`."""
-    path = root / "execution.yaml"
-    if not path.is_file() or b"environment" not in path.read_bytes():
-        return None
-    from flows.engine.policy import load_policies  # late: pydantic is not needed if there is nothing to do
-
-    policies = load_policies(root)
-    return policies.without_pools() if local else policies
 
 
 def _print_differences(facts: Sequence[Facts]) -> None:

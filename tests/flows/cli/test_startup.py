@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.main import main as inkflow
 from tests.conftest import Toy, run_engine
 from tests.support.root import ROOT
 
@@ -68,6 +69,7 @@ def test_a_run_without_changes_is_light(diamond: Toy) -> None:
     """`inkflow run` with nothing to do imports DVC, but neither Prefect nor the libraries of policies and displays."""
     diamond.write({"execution.yaml": "stages: {join: {slots: 2}}\n"})
     assert run_engine().error is None
+    assert inkflow(["run"]) == 0  # finds execution.yaml valid, which the next one remembers
     program = "import sys; from flows.cli.main import main; main(['run']); print(*sys.modules)"
     output = subprocess.run(
         [sys.executable, "-c", program],

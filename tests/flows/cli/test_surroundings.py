@@ -16,6 +16,7 @@ from flows.core.notices import note_once
 from flows.core.params_edit import load_project_params
 from flows.dvc_repo.dvc_config import write_local_config
 from flows.engine.policy import Policies, load_policies
+from flows.engine.policy_check import VALID
 from flows.engine.timings import PATH as TIMINGS
 from flows.engine.types import Outcome
 from tests.conftest import Inkflow, Toy, run_engine
@@ -79,6 +80,29 @@ def test_mistakes_in_our_execution_yaml(one: Toy, text: str, message: str) -> No
     one.write({"execution.yaml": text})
     with pytest.raises(PolicyInvalid, match=message):
         load_policies(Path())
+
+
+def test_mistakes_count_also_with_nothing_to_do(one: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`inkflow run` refuses a mistaken execution.yaml like `plan`, also if nothing would run; the record of the last
+    valid file holds for its content and our schema alone, and a damaged or missing one is no error.
+    """
+    good, bad = "stages: {a: {slots: 2}}\n", "stages: {a: {slot: 2}}\n"
+    assert main(["run", "--no-server"]) == 0
+    one.write({"execution.yaml": bad})
+    with pytest.raises(PolicyInvalid, match="did you mean 'slots'"):
+        main(["run"])
+    one.write({"execution.yaml": good})
+    assert main(["run"]) == 0
+    one.write({"execution.yaml": bad})
+    with pytest.raises(PolicyInvalid, match="did you mean 'slots'"):
+        main(["run"])
+    one.write({"execution.yaml": good, str(VALID): b"\xff\0".decode("latin-1")})
+    assert main(["run"]) == 0
+    recorded = VALID.read_text()
+    VALID.unlink()
+    monkeypatch.setattr("flows.engine.policy_check.SCHEMA", (Path("in"),))
+    assert main(["run"]) == 0
+    assert VALID.read_text() != recorded
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "stages: {}\n", "stages:\nworkers:\n"])
