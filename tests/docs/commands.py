@@ -10,8 +10,20 @@ from flows.cli.verbs import VERBS
 WIDTH = 84  # characters of a usage
 HEAD = """# Commands
 
-This page is made from the parsers of `inkflow`: it says what `inkflow VERB --help` says. Exit codes: 0 done, 1 failed,
-2 invalid input.
+This page is made from the parsers of `inkflow`: it says what `inkflow VERB --help` says.
+
+| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | failed |
+| 2 | invalid input: a command, a file or a setting has to be changed |
+| 3 | `plan --exit-code`: a stage would run; `status`: something needs a person; `monitor`: an alarm stands; \
+`verify --against`: nothing is different, and not everything could be compared |
+| 69 | no source has the data, or none can be reached: of `run` and `verify`, from their stage, and of `data` |
+| 130 | interrupted with Ctrl-C |
+
+If a stage fails, `run` and `verify` end with the exit code of the stage. If the reader of the output ends early, as
+`head` does, the code is 141.
 
 | verb | does |
 |---|---|
@@ -50,16 +62,23 @@ def _section(words: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _rows(parser: argparse.ArgumentParser) -> Iterator[str]:
+    formatter = parser._get_formatter()
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction | argparse._SubParsersAction) or action.help == argparse.SUPPRESS:
             continue
-        values = f"{{{','.join(map(str, action.choices))}}}" if action.choices else str(action.metavar or action.dest)
-        name = ", ".join(action.option_strings) + ("" if action.nargs == 0 else f" {values}")
-        meaning = action.help or ""
+        name = ", ".join(action.option_strings) + ("" if action.nargs == 0 else f" {_values(formatter, action)}")
+        meaning = formatter._expand_help(action) if action.help else ""
         if action.default not in (None, False, True, [], argparse.SUPPRESS) and "default" not in meaning:
             meaning += f" (default: {action.default})"
         yield f"| `{_cell(name.strip())}` | {_cell(meaning)} |\n"
 
 
+def _values(formatter: argparse.HelpFormatter, action: argparse.Action) -> str:
+    """Returns the values of an argument as `--help` shows them: `N`, `{a,b}`, `BLACK WHITE`."""
+    if not action.option_strings:  # without the brackets of its usage
+        return formatter._metavar_formatter(action, action.dest)(1)[0]
+    return formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("%%", "%").replace("\n", " ")
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -11,7 +11,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from mkdocs.config import load_config
 
+from flows.cli.plan import EXIT_WORK_TO_DO
+from flows.machines.comparison import EXIT_NO_ANSWER
+from flows.status.parts import EXIT_NEEDS_PERSON
+from stages.base.errors import EXIT_INTERRUPTED, EXIT_UNAVAILABLE
+from stages.monitor.monitor import EXIT_ALARM
 from tests.architecture.modules import dvc_stages
+from tests.docs.commands import reference
 from tests.docs.hooks import MERMAID
 from tests.docs.pictures import Flowchart, draw_flowchart, draw_sequence, parse_flowchart
 from tests.support.chromium import NEEDS_CHROMIUM, open_chromium, open_page
@@ -87,6 +93,16 @@ def test_pages_in_chinese_say_so(site: Path) -> None:
     chinese = {name for name, found in languages.items() if found == ["zh"]}
     assert chinese == {"index.zh-CN.html", "tutorial.zh-CN.html"}
     assert {tuple(found) for name, found in languages.items() if name not in chinese} == {("en",)}
+
+
+def test_the_reference_of_commands_is_written_out() -> None:
+    """The page of the commands has values in the place of argparse's variables, and the values' names as `--help`."""
+    page = reference()
+    assert "%(" not in page and "%%" not in page and "('" not in page
+    assert "| `--host HOST` | address to listen on (default: 127.0.0.1) |" in page
+    assert "| `--pixels BLACK WHITE` |" in page and "| `--template {small,digits}` |" in page
+    codes = {EXIT_WORK_TO_DO, EXIT_NEEDS_PERSON, EXIT_ALARM, EXIT_NO_ANSWER, EXIT_UNAVAILABLE, EXIT_INTERRUPTED}
+    assert all(f"\n| {code} | " in page for code in codes)
 
 
 def test_the_reference_is_made_from_the_code(site: Path) -> None:
