@@ -56,7 +56,7 @@ def find_version(root: Path, address: str) -> ModelVersion:
 
     Raises:
         InvalidInput: there is no such model, stage or version; the message names those that exist.
-        GitFailed: the project is in no Git repository.
+        RevisionUnusable: the project is in no Git repository.
     """
     match = ADDRESS.fullmatch(address)
     if match is None:
@@ -101,10 +101,7 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
     for name in missing:
         if (found := file_md5(root / folder / Path(name).name)) != outputs[name]:
             (root / folder / Path(name).name).unlink(missing_ok=True)
-            raise RegistryFailed(
-                f"{address}: {name} has the hash {found}, expected {outputs[name]} of dvc.lock at "
-                f"{version.commit[:10]}; the remote's object is damaged: `dvc push` it from where it was made"
-            )
+            raise _damaged(f"{address}: {name}", found, outputs[name], version.commit)
     for name in outputs:
         os.utime(root / folder / Path(name).name)  # `inkflow prune` removes what was not used for long
     file = folder / PurePosixPath(path).name
@@ -116,7 +113,7 @@ def folders_without_stage(root: Path) -> list[Path]:
     """Returns the folders of files of versions that hold no stage; `fetch_model` brings their files again.
 
     Raises:
-        GitFailed: there are such folders, and the project is in no Git repository.
+        RevisionUnusable: there are such folders, and the project is in no Git repository.
     """
     folders = [path for path in (root / FOLDER).glob("*") if path.is_dir()]
     if not folders:
@@ -151,10 +148,15 @@ def check_stored(root: Path, commit: str, model: str) -> None:
         copy = Path(folder) / PurePosixPath(path).name
         fetch_files(root, commit, {path: copy})
         if outputs[path] and (found := file_md5(copy)) != outputs[path]:
-            raise RegistryFailed(
-                f"{model}: {path} has the hash {found} in the cache or the remote, expected {outputs[path]} of "
-                "dvc.lock; run `inkflow run --force` for its stage, and `inkflow push` it"
-            )
+            raise _damaged(f"{model}: {path}", found, outputs[path], commit)
+
+
+def _damaged(subject: str, found: str, expected: str, commit: str) -> RegistryFailed:
+    """Returns the error for a fetched file with another hash; it came from a remote, as the cache's are checked."""
+    return RegistryFailed(
+        f"{subject} has the hash {found}, expected {expected} of dvc.lock at {commit[:10]}; the remote's object is "
+        "damaged: remove it there, since a push replaces no object, then `dvc push` it from where it was made"
+    )
 
 
 def _record(version: ModelVersion, file: Path) -> dict[str, Any]:

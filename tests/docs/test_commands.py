@@ -1,6 +1,7 @@
 """Every command that a page shows exists: our verbs, options, targets and programs, and those of DVC and Prefect."""
 
 import argparse
+import ast
 import contextlib
 import io
 import re
@@ -23,6 +24,7 @@ from tests.support.root import ROOT
 OTHERS = {
     "cat", "cd", "curl", "docker", "export", "git", "grep", "kubectl", "mlflow", "pip", "source", "tensorboard", "true",
 }  # fmt: skip
+OTHER_PROGRAMS = {"venv", "prefect", "mlflow", "pkg.mod", "stages.NAME"}  # of others, and examples
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 INLINE = re.compile(r"(?<!`)`((?:inkflow|make|dvc|python -m|python examples/) ?[^`]*)`(?!`)")
 ELLIPSIS = re.compile(r"^\.\.\.$|^\[.*\]$|^[A-Z_@]+$")  # what the reader fills in
@@ -117,6 +119,12 @@ def _dvc_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@cache
+def _dvc_verbs() -> set[str]:
+    actions = _dvc_parser()._actions
+    return {name for action in actions if isinstance(action, argparse._SubParsersAction) for name in action.choices}
+
+
 def _dvc(rest: list[str]) -> str:
     if any(ELLIPSIS.match(word) for word in rest):
         rest = rest[:1]
@@ -161,7 +169,7 @@ def _make(rest: list[str]) -> str:
 
 def _python(rest: list[str]) -> str:
     if rest[0] == "-m":
-        if rest[1] in ("venv", "prefect", "mlflow", "pkg.mod") or ELLIPSIS.match(rest[1]):  # of others, and examples
+        if len(rest) == 1 or rest[1] in OTHER_PROGRAMS or ELLIPSIS.match(rest[1]):
             return ""
         path = ROOT.joinpath(*rest[1].removeprefix("inkflow.").split("."))
         files = [file for file in (path.with_suffix(".py"), path / "__main__.py") if file.is_file()]
@@ -190,23 +198,62 @@ def test_every_command_exists(page: Path) -> None:
 def test_commands_in_sentences_exist(page: Path) -> None:
     """A command that a sentence names has its verb and its options; values may be left out there."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert problems_in_sentences(text) == {}
+
+
+def problems_in_sentences(text: str) -> dict[str, str]:
+    """Returns what is wrong with the commands in backticks of a text, by command."""
     problems = {}
     for match in INLINE.finditer(text):
         try:
             commands = list(words(" ".join(match[1].replace("\\|", "|").split())))
         except AssertionError:  # a quotation that the sentence cuts
             continue
-        for command in commands:
-            name, *rest = command
-            if name == "inkflow" and rest and rest[0] in VERBS:
+        for name, *rest in commands:
+            if any(ELLIPSIS.match(word) for word in rest[:1]):  # the verb is to be filled in
+                reason = ""
+            elif name == "inkflow" and rest and rest[0] in VERBS:
                 reason = _unknown_option(verbs()[rest[0]], rest[1:]) if " ".join(rest[:2]) not in verbs() else ""
-            elif name in ("make", "python", "inkflow"):
-                reason = problem(command)
+            elif name == "dvc" and rest and not rest[0].startswith("-"):
+                reason = "" if rest[0] in _dvc_verbs() else f"dvc has no verb {rest[0]}"
             else:
-                continue
+                reason = problem([name, *rest]) if name in ("make", "python", "inkflow") else ""
             if reason:
                 problems[match[1]] = reason
-    assert problems == {}
+    return problems
+
+
+def _literals(file: Path) -> Iterator[str]:
+    """Yields the texts in a program's code, docstrings too; a value that an f-string puts in is `VALUE`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "VALUE" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.value
+
+
+@pytest.mark.parametrize("folder", ["flows", "stages", "inkflow"])
+def test_commands_in_messages_exist(folder: str) -> None:
+    """A command that a message or a docstring of the programs names has its verb and its options."""
+    found = {
+        f"{file.relative_to(ROOT)}: {command}": reason
+        for file in (ROOT / folder).rglob("*.py")
+        for text in _literals(file)
+        for command, reason in problems_in_sentences(text).items()
+    }
+    assert found == {}
+
+
+def test_mistakes_in_messages_are_found(tmp_path: Path) -> None:
+    """A command that does not exist is found in a text, and in an f-string around its values."""
+    (tmp_path / "a.py").write_text(
+        'A = "run `inkflow push` " "it"\nB = f"`inkflow run {A} --frce`, `inkflow {A}`, `dvc psh`"\n'
+    )
+    found = [problems_in_sentences(text) for text in _literals(tmp_path / "a.py")]
+    names = {command for problems in found for command in problems}
+    assert names == {"inkflow push", "inkflow run VALUE --frce", "dvc psh"}
 
 
 @pytest.mark.parametrize(
