@@ -65,6 +65,9 @@ def check_settings(settings: Mapping[str, Any], root: Path) -> None:
     _check_places(files, root)
     for file, inner in files.items():
         if file == str(PATH):
+            if (root / PATH).exists():
+                for key in inner:
+                    present_value(key, root)  # else a misspelt key would be added, and all trials be the same
             edit_params(inner, root)
             _check_tracked(file, root.resolve())
             continue

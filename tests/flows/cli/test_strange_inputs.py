@@ -138,7 +138,7 @@ def test_an_experiment_whose_lock_file_is_again_that_of_the_commit(toy: Toy, ink
         assert done.returncode == 0, done.stdout + done.stderr
 
     write_stage(toy, "deps: [in], params: [rate]", "cat in > out")
-    toy.write({"params.yaml": "rate: 1\n", "in": "1\n", ".gitignore": ".inkflow\n"})
+    toy.write({"params.yaml": "rate: 1\nother: 0\n", "in": "1\n", ".gitignore": ".inkflow\n"})
     call("run", "--no-server")
     commit()
     toy.write({"in": "2\n"})

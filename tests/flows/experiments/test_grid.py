@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from flows.experiments.grid import Combination, parameter_keys, parse_combinations
+from flows.experiments.grid import Combination, check_combinations, parameter_keys, parse_combinations
 from stages.base.errors import InvalidInput
+from tests.conftest import Toy
 
 
 def test_combinations(tmp_path: Path) -> None:
@@ -67,3 +68,11 @@ def test_a_grid_of_too_many_combinations() -> None:
     """A grid beyond any machine is refused before it is made."""
     with pytest.raises(InvalidInput, match="make 1,000,000,000,000 combinations, expected at most 10,000; name fewer"):
         parse_combinations([f"k{number}={','.join(map(str, range(10)))}" for number in range(12)], [], None)
+
+
+def test_a_key_that_the_file_lacks(toy: Toy) -> None:
+    """A key that params.yaml lacks is refused, also without a schema: all combinations would have the same results."""
+    toy.write({"params.yaml": "prepare: {seed: 1}\n"})
+    with pytest.raises(InvalidInput, match=r"no key 'prepare.seeed'; did you mean 'prepare.seed'\?"):
+        check_combinations(parse_combinations(["prepare.seeed=1,2"], [], None), Path())
+    check_combinations(parse_combinations(["prepare.seed=1,2"], [], None), Path())
