@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flows.core.errors import GitFailed
+from flows.core.errors import GitFailed, RevisionUnusable
 
 # The variables of `git rev-parse --local-env-vars` that name a repository or its parts, and those that change how paths
 # are read or references are written. Settings in the environment stay: they may be all that lets git read a repository.
@@ -162,6 +162,20 @@ def is_in_repository(folder: Path) -> bool:
     """Returns True if `folder` or a parent has a git repository, which git may still refuse to read."""
     path = folder.resolve()
     return any((parent / ".git").exists() for parent in (path, *path.parents))
+
+
+def require_repository(folder: Path, need: str) -> None:
+    """Checks that `folder` is in a git repository, for what cannot do without one.
+
+    Args:
+        folder: the project's folder.
+        need: what follows from it, as the end of a sentence: `and clones need one`.
+
+    Raises:
+        RevisionUnusable: it is in none.
+    """
+    if not is_in_repository(folder):
+        raise RevisionUnusable(f"{folder.resolve()} is in no git repository, {need}; `git init`, then commit")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dvc.lock import LockError
 
 from flows.core.errors import DvcFailed, GitFailed
 from flows.core.file_lock import exclusive_lock
-from flows.core.git import git_names, git_text, run_git
+from flows.core.git import git_names, git_text, require_repository, run_git
 from flows.dvc_repo.locking import cache_lock_path
 from flows.dvc_repo.opening import open_repo
 from stages.base.errors import InvalidInput
@@ -120,6 +120,7 @@ def referenced_hashes(root: Path) -> frozenset[str]:
     Raises:
         InvalidInput: `root` is in no git repository, or git cannot read it.
     """
+    require_repository(root, "whose versions say which results have to stay")
     try:
         hashes = {value for path in _worktree_files(root) for value in _hashes(path.read_bytes())}
         blobs: dict[str, None] = {}

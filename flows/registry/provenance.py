@@ -80,7 +80,7 @@ def trace_model(root: Path, sha256: str) -> Provenance:
 
     Raises:
         InvalidInput: it is no SHA-256, or no model of the registry, the working tree and the cache has it.
-        GitFailed: the project is in no Git repository.
+        RevisionUnusable: the project is in no Git repository.
     """
     digits = sha256.strip().lower()
     if not (MIN_DIGITS <= len(digits) <= DIGITS and set(digits) <= set("0123456789abcdef")):

@@ -13,7 +13,7 @@ from pathlib import Path
 from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
-from flows.core.git import git_text, push_remote
+from flows.core.git import git_text, push_remote, require_repository
 from flows.core.redaction import mask
 from flows.registry.gto_names import (
     COUNTER,
@@ -89,9 +89,11 @@ class Registry:
         """Opens the registry of the DVC project in `root`.
 
         Raises:
-            GitFailed: the project is in no Git repository, or Git refuses to read it.
+            RevisionUnusable: the project is in no Git repository.
+            GitFailed: Git refuses to read it.
             RegistryFailed: the file of a tag is damaged.
         """
+        require_repository(root, "and the registry of models is its tags")
         self._top = Path(git_text(["rev-parse", "--show-toplevel"], root))
         folder = root.resolve().relative_to(self._top.resolve()).as_posix()
         self._prefix = "" if folder == "." else f"{folder}{SEPARATOR_IN_NAME}"

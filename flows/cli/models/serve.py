@@ -15,7 +15,7 @@ import psutil
 
 from flows.core.code_path import own_command
 from flows.core.file_lock import exclusive_lock, try_exclusive_lock
-from flows.core.git import git_text
+from flows.core.git import git_text, require_repository
 from flows.core.project import STATE, find_project, make_state_folder
 from flows.core.redaction import say
 from flows.engine.processes.command_runner import die_with_parent
@@ -172,6 +172,7 @@ def _resolve(root: Path, model: str) -> Path:
 
 
 def _tags(root: Path) -> str:
+    require_repository(root, "and the registry of models is its tags")
     return git_text(["for-each-ref", "--format=%(refname) %(objectname)", "refs/tags"], root)
 
 

@@ -23,7 +23,7 @@ from dvc.repo import Repo
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import DvcFailed
-from flows.core.git import add_changes, git_names, git_succeeds, git_text, is_in_repository, run_git
+from flows.core.git import add_changes, git_names, git_succeeds, git_text, require_repository, run_git
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.own_data import finish_copies
 from flows.core.params_edit import PATH as PARAMS
@@ -63,8 +63,7 @@ class ProjectClones:
             self._config: dict[str, Any] = repo.config.load_one("repo")
             merge(self._config, repo.config.load_one("local"))
             without_git = repo.config["core"].get("no_scm", False)
-        if not is_in_repository(self._root):
-            raise InvalidInput(f"{self._root} is in no git repository, and clones need one; `git init`, then commit")
+        require_repository(self._root, "and clones need one")
         if experiments and without_git:
             raise InvalidInput(
                 f"DVC does not use git in {self._root} (core.no_scm), and its experiments are git commits; "

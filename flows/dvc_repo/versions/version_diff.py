@@ -9,7 +9,7 @@ from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
 
 from flows.core.errors import PipelineInvalid, RevisionUnusable
-from flows.core.git import head_commit, is_in_repository
+from flows.core.git import head_commit, require_repository
 from flows.core.project import merge_conflict
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
 
@@ -68,10 +68,7 @@ def no_such_version(reason: str, revision: str = "") -> RevisionUnusable:
 
 def ensure_versions(root: Path) -> None:
     """Raise an error with the reason if the project has no versions: no git repository, no commit, or git refuses."""
-    if not is_in_repository(root):
-        raise RevisionUnusable(
-            f"{root.resolve()} is in no git repository, so it has no versions; `git init`, then commit"
-        )
+    require_repository(root, "so it has no versions")
     if not head_commit(root):
         raise RevisionUnusable("there is no commit yet, so there are no versions; commit first")
 

@@ -74,6 +74,18 @@ def test_no_versions(toy: Toy) -> None:
         inkflow(["compare", "HEAD"])
 
 
+@pytest.mark.parametrize(
+    "command", ["models", "rollback prod", "trace abcdef12", "predict a@prod x.png", "serve a@prod", "prune --dry-run"]
+)
+def test_verbs_that_need_git(toy: Toy, command: str) -> None:
+    """Verbs that read tags or branches say that there is no git repository, and what to do; the exit code is 2."""
+    (toy.folder / ".git").rename(toy.folder / "elsewhere")
+    toy.write({"dvc.yaml": "stages: {}\n"})
+    with pytest.raises(RevisionUnusable, match=r"is in no git repository, .*; `git init`, then commit$") as caught:
+        inkflow(command.split())
+    assert caught.value.exit_code == 2
+
+
 @pytest.mark.parametrize("verb", ["check", "report"])
 def test_verbs_of_our_own_models(foreign: Toy, verb: str) -> None:
     """Verbs about our own models name the reason for which they cannot work here, and verbs that can."""
