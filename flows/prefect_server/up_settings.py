@@ -189,7 +189,7 @@ def check_database(url: str, source: str = "--database") -> None:
     from sqlalchemy.engine import make_url  # late: half a second
     from sqlalchemy.exc import SQLAlchemyError
 
-    expected = "expected postgresql+asyncpg://USER:PASSWORD@HOST/NAME or sqlite+aiosqlite:///PATH"
+    expected = "expected postgresql+asyncpg://[USER:PASSWORD@]HOST/NAME or sqlite+aiosqlite:///PATH"
     try:
         parsed = make_url(url)
     except SQLAlchemyError as error:

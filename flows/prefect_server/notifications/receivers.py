@@ -126,7 +126,7 @@ def check_receivers(texts: Sequence[str]) -> tuple[str, ...]:
         if not BLOCK.fullmatch(text) and apprise.Apprise.instantiate(text) is None:
             raise InvalidInput(
                 f"--notify: got {shown(text)}, expected a URL of Apprise, such as ntfys://TOPIC, slack://A/B/C or "
-                "mailtos://USER:PASSWORD@HOST, or a notification block of Prefect, such as slack-webhook/on-call; "
+                "mailtos://[USER:PASSWORD@]HOST, or a notification block of Prefect, such as slack-webhook/on-call; "
                 "`apprise --details` lists the services"
             )
     return tuple(dict.fromkeys(texts))

@@ -1,5 +1,6 @@
 """Redaction: secrets that control characters divide, within Base64, in lists, and in lines with carriage returns."""
 
+import ast
 import base64
 import io
 import os
@@ -11,6 +12,8 @@ import pytest
 
 from flows.core.redaction import mask, masked_lines
 from flows.prefect_server.environment import variables_set
+from stages.base.shown_text import mask_urls
+from tests.support.root import ROOT
 
 SECRET = "correct-horse+battery/staple"
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -164,3 +167,17 @@ def test_variables_that_are_replaced_for_a_time(monkeypatch: pytest.MonkeyPatch)
         assert "PREFECT_CLIENT_CUSTOM_HEADERS" not in os.environ
         assert mask("of the caller, of the server, 12345678") == "***, ***, ***"
     assert mask("of the caller, of the server, 12345678") == "***, of the server, ***"
+
+
+@pytest.mark.parametrize("folder", ["flows", "stages", "inkflow"])
+def test_no_message_masks_its_own_example(folder: str) -> None:
+    """An address that a message gives as an example is shown as it is: `[USER:PASSWORD@]HOST` has no password."""
+    masked = {
+        f"{file.relative_to(ROOT)}:{node.lineno}": node.value
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and mask_urls(node.value) != node.value
+    }
+    assert masked == {}
+    assert mask("postgresql://[USER:PASSWORD@]HOST/NAME") == "postgresql://[USER:PASSWORD@]HOST/NAME"
+    assert mask("postgresql://me:PASSWORD@host/name") == "postgresql://me:***@host/name"
