@@ -32,6 +32,7 @@ from flows.core.params_edit import PATH as PARAMS
 from flows.core.params_edit import apply_settings
 from flows.core.redaction import mask
 from flows.core.stage_program import run_program
+from flows.core.values import counted
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones, stage_results
 from flows.engine.run import GATES, Options, Run
@@ -129,7 +130,8 @@ def watch_data(dataset: str | None = None) -> State[Any]:
     except InkflowError as error:
         return failure_state(error)
     get_run_logger().info(digests.sentence)
-    name_run(digests.dataset, f"{len(digests.changed)} arrays changed" if digests.changed else "data unchanged")
+    changed = f"{counted(len(digests.changed), 'array')} changed" if digests.changed else "data unchanged"
+    name_run(digests.dataset, changed)
     variable = f"inkflow_data_{digests.dataset.replace('-', '_').lower()}"
     if Variable.get(variable, default=None) == dict(digests.present):  # an earlier check has sent the event
         return Completed(message=digests.sentence)

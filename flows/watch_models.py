@@ -9,6 +9,7 @@ from prefect.states import Completed
 
 from flows.core.alarms import standing_alarms
 from flows.core.redaction import mask_logs
+from flows.core.values import counted
 from flows.status.renewal import renews_status
 from flows.tasks.drift_events import send_alarms
 from flows.tasks.failure_state import failure_state
@@ -30,6 +31,6 @@ def watch_models() -> State[Any]:
         return failure_state(error)
     for alarm in sent:
         get_run_logger().warning("%s: %s", alarm.model, alarm.sentence)
-    counts = f"{len(standing_alarms(root))} alarms stand, {len(sent)} of them are new"
+    counts = f"{counted(len(standing_alarms(root)), 'alarm stands', 'alarms stand')}, {len(sent)} of them new"
     name_run("models", counts)
     return Completed(message=counts)

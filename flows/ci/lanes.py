@@ -5,6 +5,7 @@ run     run, gates, record                pulls and pushes if a DVC remote is co
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.core.params_edit import SCHEMA, edit_params, has_schema
 from flows.core.project import make_state_folder
 from flows.core.redaction import say, secrets_in_config
 from flows.core.stage_program import run_program
+from flows.core.values import counted, listed
 from flows.dvc_repo.remote.key import use_key
 from flows.dvc_repo.remotes import default_remote, has_remote, missing_in_remote
 from flows.dvc_repo.repository import Repository
@@ -33,9 +35,8 @@ SUMMARY = Path("reports/summary.md")
 NO_GIT = "the project is in no Git repository"
 NO_REMOTE = "no DVC remote is configured (docs/remotes.md)"
 # Lines of `inkflow run` that the step `run` repeats in its messages.
-REPEATED_PREFIXES = ("Nothing to do", "DVC remote: ", "error: ")
+REPEATED = re.compile(r"Nothing to do|DVC remote: |(inkflow [a-z ]+: )?error: |.* stages ran")
 RECORDS = ("dvc.lock", "environment.lock", "params.yaml")
-REPEATED_COUNT = " stages ran"
 
 StepResult = tuple[Status, Sequence[str]]  # with the messages
 
@@ -130,7 +131,7 @@ def _check_lock(root: Path) -> StepResult:
         decisions = plan(facts, repository.cache, fixed=fixed)
     stale = [decision for decision in decisions if decision.is_work]
     if not stale:
-        return Status.PASSED, [f"dvc.lock matches the code and parameters: all {len(decisions)} stages"]
+        return Status.PASSED, [f"dvc.lock matches the code and parameters: {counted(len(decisions), 'stage')}"]
     return Status.FAILED, [
         *(f"{decision.stage}: {', '.join(decision.reasons) or decision.verdict}" for decision in stale),
         "dvc.lock does not match the code and parameters; run `inkflow run`, then commit dvc.lock",
@@ -189,7 +190,7 @@ def _say_lines(process: "subprocess.Popen[str]") -> list[str]:
     repeated = []
     for line in process.stdout:
         say(line.removesuffix("\n"))
-        if line.startswith(REPEATED_PREFIXES) or REPEATED_COUNT in line:
+        if REPEATED.match(line):
             repeated.append(line.strip())
     process.wait()
     return repeated
@@ -230,5 +231,6 @@ def _check_record(root: Path) -> StepResult:
     if not changed:
         return Status.PASSED, ["dvc.lock is as committed"]
     return Status.PASSED, [
-        f"{' and '.join(changed)} is not as committed: to keep it, run the same locally and commit it"
+        f"{listed(changed)} {'differs' if len(changed) == 1 else 'differ'} from the commit: to keep this, run the same "
+        "locally and commit it"
     ]

@@ -12,6 +12,7 @@ from flows.cli.output import print_json, shown
 from flows.core.commit import is_judged, require_undamaged
 from flows.core.gates import count_statuses, evaluate_gates, failed_gates, junit
 from flows.core.params_edit import require_models
+from flows.core.values import counted
 from flows.engine.display.safe_console import SafeConsole
 from flows.engine.display.styles import BAD, DIM, GOOD
 from flows.engine.output_backup import earlier_outputs
@@ -68,4 +69,4 @@ def print_gates(record: dict[str, Any], console: Console) -> None:
     if record["note"]:
         console.print(shown(record["note"]))
     counts = ", ".join(f"{number} {status}" for status, number in count_statuses(record).items() if number)
-    console.print(f"{len(record['checks'])} gates: {counts or 'none is set'}")
+    console.print(f"{counted(len(record['checks']), 'gate')}: {counts or 'none is set'}")

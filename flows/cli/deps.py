@@ -141,7 +141,8 @@ def _print_findings(findings: Sequence[Finding], reasons: Mapping[str, str], *, 
             say("\n".join(f"  {text}" for text in dict.fromkeys(texts)))
     wrong = sum(bool(item.missing or item.needless) for item in findings)
     if wrong:
-        say(f"\n{wrong} of {len(findings)} stages declare other code than they import: `inkflow deps --write`")
+        counts = f"{wrong} of {counted(len(findings), 'stage')} {'declares' if wrong == 1 else 'declare'}"
+        say(f"\n{counts} other code than the imported one: `inkflow deps --write`")
 
 
 def _parts(finding: Finding, *, strict: bool) -> list[str]:

@@ -20,7 +20,7 @@ from flows.cli.adoption.surroundings import Surroundings, check_initialisable, l
 from flows.core.git import run_git
 from flows.core.params_edit import has_schema
 from flows.core.redaction import say
-from flows.core.values import counted
+from flows.core.values import counted, listed
 from flows.edits.edited_file import write_edited_bytes
 from stages.base.errors import EXIT_DONE
 from stages.base.files import remove_abandoned, replacing
@@ -65,7 +65,8 @@ def init(arguments: argparse.Namespace) -> int:
         stages = _load_stages(found.root)
     say(_next_steps(stages, is_digits, is_changed=missing))
     if new and UNKNOWN in package:
-        say(f"{' and '.join(new)} installs Inkflow from {UNKNOWN}: replace this address with that of your copy.")
+        install = "installs" if len(new) == 1 else "install"
+        say(f"{listed(new)} {install} Inkflow from {UNKNOWN}: replace this address with that of your copy.")
     return EXIT_DONE
 
 

@@ -15,6 +15,7 @@ from flows.cli.selection import selection
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.core.redaction import say
+from flows.core.values import all_of, counted
 from flows.dvc_repo import remotes
 from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.repository import Repository
@@ -57,7 +58,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
     if arguments.pull:
         count = remotes.pull_run_cache(root)
         # Standard output holds the plan alone.
-        say(f"DVC remote: {count} new entries of the run cache pulled", error=True)
+        say(f"DVC remote: {counted(count, 'new entry', 'new entries')} of the run cache pulled", error=True)
     with Repository(pull=arguments.pull, policies=policies) as repository:
         facts = repository.facts(*selection(arguments, repository), with_absent=arguments.recorded)
         if arguments.recorded:
@@ -99,7 +100,7 @@ def print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str], console: "
 
     console = console or SafeConsole()
     if rows and all(row["verdict"] == Verdict.UNCHANGED for row in rows):
-        console.print(f"Nothing to do: all {len(rows)} stages are unchanged.", soft_wrap=True, highlight=False)
+        console.print(f"Nothing to do: {all_of(len(rows), 'stage')} unchanged.", soft_wrap=True, highlight=False)
     else:
         lines = _grouped(rows) if console.is_terminal and len(rows) > MANY else list(rows)
         console.print(_table(lines, console))

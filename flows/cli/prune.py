@@ -17,6 +17,7 @@ from flows.core.file_lock import open_lock_file, run_lock
 from flows.core.git import git_text, is_in_repository, pack_objects
 from flows.core.project import CLONES
 from flows.core.redaction import say
+from flows.core.values import counted
 from flows.dvc_repo.recovery import end_leftovers
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
 from flows.dvc_repo.versions.experiments import remove_clones
@@ -201,13 +202,14 @@ def _with_lock(path: Path, act: Callable[[], None]) -> bool:
 
 def _summary(result: PruneResult) -> str:
     removed, ran = ("would be removed", "would run") if result.dry_run else ("removed", "ran")
-    flow_runs = "; ".join(filter(None, (f"{result.flow_runs} flow runs {removed}", result.prefect_note)))
+    flow_runs = "; ".join(filter(None, (f"{counted(result.flow_runs, 'flow run')} {removed}", result.prefect_note)))
     packed = [f"Git: `git gc --auto` {ran} in {folder}" for folder in result.git_repositories]
     return "\n".join([
-        f"run cache: {result.run_cache_entries} entries with {result.cache_objects} objects {removed}, "
+        f"run cache: {counted(result.run_cache_entries, 'entry', 'entries')} with "
+        f"{counted(result.cache_objects, 'object')} {removed}, "
         f"{_format_bytes(result.cache_bytes)}; {_format_bytes(result.cache_bytes_left)} left",
         "checkpoints, unfinished downloads, files of model versions without a stage, results, lock files of ended "
-        f"runs: {result.left_files} files {removed}, {_format_bytes(result.left_bytes)}",
+        f"runs: {counted(result.left_files, 'file')} {removed}, {_format_bytes(result.left_bytes)}",
         *packed,
         f"Prefect: {flow_runs}",
     ])  # fmt: skip

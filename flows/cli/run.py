@@ -21,6 +21,7 @@ from flows.core.params_edit import (
     written_params,
 )
 from flows.core.redaction import say
+from flows.core.values import all_of, counted
 from flows.dvc_repo import remotes
 from flows.dvc_repo.recovery import recover
 from flows.dvc_repo.repository import Repository
@@ -109,7 +110,7 @@ def _begin_exchange(root: Path, *, pull: bool, push: bool) -> None:
         RemoteFailed: the remote cannot be used.
     """
     if pull:
-        say(f"DVC remote: {remotes.pull_run_cache(root)} new entries of the run cache pulled")
+        say(f"DVC remote: {counted(remotes.pull_run_cache(root), 'new entry', 'new entries')} of the run cache pulled")
     elif push:
         remotes.require_remote(root)
 
@@ -118,4 +119,4 @@ def _report_nothing_to_do(count: int, notice: str | None) -> None:
     display = Display()
     if notice:
         display.notice(notice)
-    display.note(f"Nothing to do: all {count} stages are unchanged.")
+    display.note(f"Nothing to do: {all_of(count, 'stage')} unchanged.")

@@ -1,7 +1,7 @@
 """Values of parameters compared, and numbers in sentences."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -28,3 +28,13 @@ def signed(difference: float) -> str:
     """Returns a difference of scores with its sign and four decimals, or as many as one needs that is not 0."""
     texts = (f"{difference:+.{digits}f}" for digits in range(4, 9))
     return next((text for text in texts if float(text)), f"{0:+.4f}")
+
+
+def all_of(number: int, noun: str) -> str:
+    """Returns a number of things as the subject of a sentence: `the only stage is`, `all 3 stages are`."""
+    return f"the only {noun} is" if number == 1 else f"all {number} {noun}s are"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns names as a list in a sentence: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

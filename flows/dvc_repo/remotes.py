@@ -26,6 +26,7 @@ from dvc_objects.fs.generic import copy
 
 from flows.core.errors import NoRemote, UnknownStage
 from flows.core.file_lock import emptied_folder, exclusive_lock
+from flows.core.values import counted
 from flows.dvc_repo.change_detection import path_of
 from flows.dvc_repo.damaged_objects import mend_cache
 from flows.dvc_repo.dvc_errors import ErrorCollector
@@ -136,7 +137,7 @@ def push_all(root: Path) -> str:
         NoRemote, RemoteFailed: nothing changed locally.
     """
     files, entries = push(root), push_run_cache(root)
-    return f"{files} files and {entries} entries of the run cache pushed"
+    return f"{counted(files, 'file')} and {counted(entries, 'entry', 'entries')} of the run cache pushed"
 
 
 def pull_run_cache(root: Path) -> int:
@@ -246,7 +247,7 @@ def _upload(repo: Repo, items: set[HashInfo], remote: str | None) -> None:
         cache, odb = cache_of(repo, any_item), remote_of(repo, any_item, remote)
         result = transfer(cache, odb, group, cache_odb=cache)
         if result.failed:
-            raise DvcException(f"{len(result.failed)} files could not be sent")
+            raise DvcException(f"{counted(len(result.failed), 'file')} could not be sent")
 
 
 def _retry_while_locked(action: Callable[[], T]) -> T:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from flows.core.values import counted
 from flows.engine.types import Result, Stage
 from stages.base.errors import InkflowError
 
@@ -71,7 +72,8 @@ class StageEvents:
         while True:
             left_out, lines, ending = self._take(gather=count > MAX_SINGLE)
             if left_out:
-                on_text(f"{left_out} lines of output are left out here: there were more than {MAX_WAITING} at a time")
+                gap = counted(left_out, "line of output is", "lines of output are")
+                on_text(f"{gap} left out here: there were more than {MAX_WAITING} at a time")
             count += len(lines)
             for text in lines if count <= MAX_SINGLE else _blocks(lines):
                 on_text(text)

@@ -23,6 +23,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.core.errors import Interrupted, PoolFailed, PoolUnusable
+from flows.core.values import counted
 from flows.engine.policy import Workers
 from flows.workers.order import Order
 from flows.workers.run_monitor import MAX_OUTAGE_S, POLL_S, RunMonitor, SubRun
@@ -72,7 +73,7 @@ class Dispatcher:
                 except WorkerLost as error:
                     log(f"{error}{'; the stage is sent again' if resends_left else ''}")
         raise PoolFailed(
-            f"{order.stage}: {self._workers.resends + 1} workers of the pool {pool} were lost while they ran it"
+            f"{order.stage}: the pool {pool} has lost {counted(self._workers.resends + 1, 'worker')} that ran it"
         )
 
     @contextmanager

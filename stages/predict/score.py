@@ -80,10 +80,10 @@ class ScoreCounts(NamedTuple):
 
     def __str__(self) -> str:
         """Returns the message for the log and for the state of the flow run."""
-        unsure = f", {self.unsure} answers are unsure" if self.unsure else ""
-        return (
-            f"{self.scored} files scored, {self.known} were scored before, {self.rejected} could not be scored{unsure}"
-        )
+        scored = f"{self.scored} {'file' if self.scored == 1 else 'files'} scored"
+        answers = "1 answer is unsure" if self.unsure == 1 else f"{self.unsure} answers are unsure"
+        unsure = f", {answers}" if self.unsure else ""
+        return f"{scored}, {self.known} scored before, {self.rejected} could not be scored{unsure}"
 
 
 def score(

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
 from flows.core.alarms import DRIFT, standing_alarms
+from flows.core.values import counted
 from flows.watch_models import watch_models
 from stages.monitor.command import main as monitor
 from stages.predict import score
@@ -91,8 +92,8 @@ def test_an_alarm_is_one_event_and_one_post(work: Path, prefect_url: str, tmp_pa
     ):  # fmt: skip
         told = Told(prefect_url, client, server, receiver, tmp_path)
         number = len(standing_alarms(work))
-        assert check_models() == f"{number} alarms stand, {number} of them are new"
-        assert check_models() == f"{number} alarms stand, 0 of them are new"
+        assert check_models() == f"{counted(number, 'alarm stands', 'alarms stand')}, {number} of them new"
+        assert check_models() == f"{counted(number, 'alarm stands', 'alarms stand')}, 0 of them new"
         wait_until(lambda: len(events(prefect_url, digest)) == 1, timeout_s=60)
         [event] = events(prefect_url, digest)
         assert event["resource"]["prefect.resource.name"] == "reader"
@@ -101,7 +102,7 @@ def test_an_alarm_is_one_event_and_one_post(work: Path, prefect_url: str, tmp_pa
         assert len(posts) == 1 and "ink is higher" in posts[0][2] and told.poll() == []
         assert event["id"] in receiver.posted[-1]["url"]
         assert monitor(["reader", "--reset", "the scanner was repaired"]) == 0
-        assert check_models() == "0 alarms stand, 0 of them are new"
+        assert check_models() == "0 alarms stand, 0 of them new"
         (work / "s.parquet").unlink()
         raise_alarm()
         assert ", 0 of them" not in check_models()

@@ -108,5 +108,5 @@ def check_predictions(model: str, x_test: np.ndarray, y_test: np.ndarray, capsys
     assert "is a picture, but the model takes" in capsys.readouterr().err
     arguments = [f"--model={model}", f"--folder={inbox}", "--out=scores.parquet", "--anyway"]
     assert score.main(arguments) == EXIT_DONE
-    assert "3 files scored, 0 were scored before, 1 could not be scored" in capsys.readouterr().out
+    assert "3 files scored, 0 scored before, 1 could not be scored" in capsys.readouterr().out
     assert export_command.main([model, "--format", "saved_model"]) == EXIT_DONE

@@ -181,7 +181,7 @@ def _acts(call: Caller, server: Server, faults: int) -> list[Act]:
     acts = [
         Act("run", lambda: call("run", "--no-server", "--keep-going"), "1 of 2 stages ran, 1 failed"),
         Act("status", lambda: call("status"), "no server: PREFECT_API_URL is not set"),
-        Act("run --pull", lambda: call("run", "--no-server", "--pull", "tell"), "new entries of the run cache pulled"),
+        Act("run --pull", lambda: call("run", "--no-server", "--pull", "tell"), "of the run cache pulled"),
         Act("report --runs", lambda: call("report", "--runs"), ".inkflow/report/runs.html"),
     ]
     if faults > 1:

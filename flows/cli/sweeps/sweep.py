@@ -14,6 +14,7 @@ from flows.cli.sweeps.table import NumberedDisplay, print_trials
 from flows.core.params_edit import has_schema
 from flows.core.redaction import say
 from flows.core.signals import ignore_termination
+from flows.core.values import counted
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display, SilentDisplay
@@ -43,7 +44,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     try:
         with Server(root) as server:
             runner.server = None if server.is_temporary else server.url
-            planned = search.plan() if search else f"{len(runner.trials)} combinations"
+            planned = search.plan() if search else counted(len(runner.trials), "combination")
             display.note(f"{server.announcement}\n{planned}; the workspace does not change")
             _run_flow(runner, server, arguments)
         display.note(runner.summary)

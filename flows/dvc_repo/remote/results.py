@@ -26,6 +26,7 @@ from dvc_objects.errors import ObjectFormatError
 from flows.core.errors import Interrupted, NoRemote, RemoteFailed, TransferFailed
 from flows.core.file_lock import exclusive_lock
 from flows.core.notices import note_once
+from flows.core.values import counted
 from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
@@ -259,7 +260,7 @@ def _raise_for_failures(result: Any) -> None:
     if result.failed:
         errors = _transfer_errors.errors
         cause = describe_error(errors[0]) if errors else "not all files could be transferred"
-        raise DvcException(f"{len(result.failed)} files: {cause}")
+        raise DvcException(f"{counted(len(result.failed), 'file')}: {cause}")
 
 
 def _output_hashes(entry: Mapping[str, Any]) -> list[str]:

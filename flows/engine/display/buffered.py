@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from flows.core.values import counted
 from flows.engine.display.plain import Display
 from flows.engine.types import Result
 
@@ -90,7 +91,8 @@ class BufferedDisplay(Display):
             if not select.select([], [sys.stderr], [], 0)[1]:  # the same reader
                 sys.stderr = sys.stdout
         count = len(self._waiting)
-        print(f"{count} lines of output were left out, since their reader does not read", file=sys.stderr, flush=True)
+        left_out = counted(count, "line of output was", "lines of output were")
+        print(f"{left_out} left out, since their reader does not read", file=sys.stderr, flush=True)
 
     def _put(self, event: tuple[str, str] | Callable[[], None]) -> None:
         with self._changed:

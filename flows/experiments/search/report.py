@@ -11,6 +11,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from flows.core.redaction import mask, masked_code, masked_markdown
+from flows.core.values import counted
 from flows.experiments.search.objective import Objective
 from flows.experiments.search.space import Dimension
 from flows.experiments.search.study import EXPERIMENT, MESSAGE, PLACE, Study
@@ -123,7 +124,7 @@ def _summary(study: Study, objective: Objective, errors: Mapping[int, str], impo
     columns = parameter_columns(study.definition.space).values()
     lines = [
         f"# Search: {study.definition.direction} {masked_markdown(objective.name)}", "",
-        f"{len(states)} trials: {counts}.", "",
+        f"{counted(len(states), 'trial')}: {counts}.", "",
         f"The best one: {masked_code(f'dvc exp apply {best[0].user_attrs[EXPERIMENT]}')}", "",
         "| trial | value | " + " | ".join(masked_code(name, in_table=True) for name in columns) + " |",
         "|---:|---:|" + "---|" * len(columns),

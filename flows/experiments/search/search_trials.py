@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from flows.core.errors import Interrupted, Pruned
 from flows.core.redaction import mask
+from flows.core.values import counted
 from flows.engine.types import Outcome
 from flows.experiments.grid import Combination
 from flows.experiments.search.objective import Objective, read_history
@@ -195,7 +196,7 @@ class SearchTrials:
         """Ends the search with an error if all trials had ended before it began, and none has a score."""
         if not self.trials and self.study.best() is None and len(self.study.trials(*ENDED)) >= self._count:
             self.failure = InvalidInput(
-                f"all {self._count} trials of the study {self.study.folder} have ended, and none has a score; raise "
+                f"the study {self.study.folder} has had its {counted(self._count, 'trial')}, none with a score; raise "
                 "--trials, or name another --study"
             )
 
@@ -257,7 +258,7 @@ class SearchTrials:
         done = len(self.study.trials(*ENDED))
         other = " with other files: its earlier scores are theirs" if self.study.has_other_base else ""
         begun = f"; the study has {done} of them{other}" if done else ""
-        return f"{self._count} trials of the study {self.study.folder}{begun}"
+        return f"{counted(self._count, 'trial')} of the study {self.study.folder}{begun}"
 
     def best_line(self) -> str:
         """Returns the sentence that says which trial is the best, and how to apply it."""

@@ -139,6 +139,25 @@ def test_missing_output_in_the_remote(finished: Toy, tmp_path: Path, capsys: pyt
     assert steps("check")["remote"] == "skipped"
 
 
+def test_a_wrong_argument_of_the_run(finished: Toy, capfd: pytest.CaptureFixture[str]) -> None:
+    """The step `run` repeats why `inkflow run` refused its arguments, which argparse says after the program's name."""
+    assert lane("run", "--", "--jobz", "2") == 1
+    text = "inkflow run: error: unrecognized arguments: --jobz; did you mean '--jobs'?"
+    assert f"failed  run      {text}" in capfd.readouterr().out
+    assert text in Path(".inkflow/ci/run.md").read_text()
+
+
+@pytest.mark.parametrize(("names", "message"), [(["dvc.lock"], "differs"), (["dvc.lock", "params.yaml"], "differ")])
+def test_the_record_names_what_differs(
+    finished: Toy, names: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step `record` names each file that the run changed; the verb agrees with their number."""
+    for name in names:
+        finished.write({name: finished.read(name) + "# more\n"})
+    lane("run", "--", "--no-server")
+    assert f"record   {' and '.join(names)} {message} from the commit" in capsys.readouterr().out
+
+
 def test_check_without_a_remote(finished: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a DVC remote, the step is skipped with a message; it does not fail."""
     dvc("remote", "remove", "-q", "store")
@@ -241,7 +260,7 @@ def test_run_lane(project: Project, inkflow: Inkflow, tmp_path: Path) -> None:
     summary = project.read(".inkflow/ci/run.md")
     assert summary.startswith("### inkflow ci run: failed at run, gates")
     assert "dense, lower_bound" in summary and project.read("reports/summary.md").strip() in summary
-    assert "params.yaml is not as committed" in summary.replace("dvc.lock and ", "")
+    assert re.search(r"params\.yaml differs? from the commit", summary)
     gates = ElementTree.parse(".inkflow/ci/gates.xml").getroot()
     assert gates.attrib["failures"] == "1"
 

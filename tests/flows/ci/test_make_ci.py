@@ -39,8 +39,8 @@ def test_make_ci_does_every_lane(broken: str | None, tmp_path: Path) -> None:
     assert "--jobs" not in next(line for line in done.stdout.splitlines() if line.startswith("began tests"))
 
 
-# How a pull request of a fork is recognised. The flag `head.repo.fork` would be wrong: a repository that is itself a fork
-# has pull requests of its own.
+# How a pull request of a fork is recognised. The flag `head.repo.fork` would be wrong: a repository that is itself a
+# fork has pull requests of its own.
 GITHUB_FORK = (
     "github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name != github.repository"
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.core.values import counted, is_same_value, signed
+from flows.core.values import all_of, counted, is_same_value, listed, signed
 
 NAN = float("nan")
 
@@ -38,6 +38,16 @@ def test_numbers_with_their_nouns() -> None:
         "1 quality gate",
         "2 quality gates",
     ]
+    assert [all_of(number, "stage") for number in (0, 1, 2)] == [
+        "all 0 stages are",
+        "the only stage is",
+        "all 2 stages are",
+    ]
+
+
+def test_names_in_a_sentence() -> None:
+    """The last name of a list follows `and`."""
+    assert [listed(["a", "b", "c"][:count]) for count in (0, 1, 2, 3)] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_a_difference_keeps_its_sign() -> None:

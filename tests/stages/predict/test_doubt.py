@@ -205,7 +205,7 @@ def test_score_has_columns_for_doubt(work: Path, capsys: pytest.CaptureFixture[s
     Path("inbox/y.npy").write_bytes(Path("unlike.npy").read_bytes())
     capsys.readouterr()
     assert exit_with(lambda: score.main(["--model=doubter", *arguments])) == 0
-    assert capsys.readouterr().out.strip().endswith("1 answers are unsure")
+    assert capsys.readouterr().out.strip().endswith("1 answer is unsure")
     rows = {(row["file"], row["label"]): row for row in pq.read_table("scores/s.parquet").to_pylist()}
     assert [row["unsure"] for row in rows.values()].count(True) == 1
     assert [row["unsure"] for row in rows.values()].count(None) == 1

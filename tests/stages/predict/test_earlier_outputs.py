@@ -78,7 +78,7 @@ def test_predict_and_score_while_training(project: Toy, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert find_model("reader") == MODEL
     assert exit_with(lambda: score.main(["--model=reader", "--folder=inbox", "--out=scores.parquet"])) == 0
-    assert "0 files scored, 1 were scored before" in capsys.readouterr().out
+    assert "0 files scored, 1 scored before" in capsys.readouterr().out
     assert not list(Path(".inkflow/aside").iterdir())
 
 

@@ -69,7 +69,7 @@ def test_other_files_alone_are_no_error_of_a_score(work: Path, capsys: pytest.Ca
     """The batch job names what is no picture on standard error, and does not count it as rejected."""
     assert exit_with(lambda: score.main(["--model=reader", "--folder=box", "--out=scores.parquet"])) == 0
     output, errors = capsys.readouterr()
-    assert output == "score: 10 files scored, 0 were scored before, 4 could not be scored\n"
+    assert output == "score: 10 files scored, 0 scored before, 4 could not be scored\n"
     assert errors.count("note: ") == len(LEFT_OUT)
 
 

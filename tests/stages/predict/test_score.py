@@ -56,7 +56,7 @@ def errors() -> list[list[str]]:
 def test_folder_becomes_a_table(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table has a row with the prediction of each image, and the SHA-256 of its file."""
     assert run() == 0
-    assert capsys.readouterr().out == "score: 3 files scored, 0 were scored before, 0 could not be scored\n"
+    assert capsys.readouterr().out == "score: 3 files scored, 0 scored before, 0 could not be scored\n"
     assert {(row["file"], row["image"], row["label"]) for row in table()} == {
         ("two.png", "two.png", "2"),
         ("deep/five.jpg", "deep/five.jpg", "5"),
@@ -82,10 +82,10 @@ def test_nothing_is_scored_twice(work: Path, capsys: pytest.CaptureFixture[str])
     assert run(model="other") == 0
     assert run("--raw", model="other") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "score: 0 files scored, 3 were scored before, 0 could not be scored"
-    assert lines[2] == "score: 2 files scored, 1 were scored before, 0 could not be scored"
-    assert lines[3] == "score: 3 files scored, 0 were scored before, 0 could not be scored"
-    assert lines[4] == "score: 0 files scored, 0 were scored before, 3 could not be scored"  # none has the model's size
+    assert lines[1] == "score: 0 files scored, 3 scored before, 0 could not be scored"
+    assert lines[2] == "score: 2 files scored, 1 scored before, 0 could not be scored"
+    assert lines[3] == "score: 3 files scored, 0 scored before, 0 could not be scored"
+    assert lines[4] == "score: 0 files scored, 0 scored before, 3 could not be scored"  # none has the model's size
 
 
 def test_bad_files_are_listed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +96,7 @@ def test_bad_files_are_listed(work: Path, capsys: pytest.CaptureFixture[str]) ->
         (work / f"inbox/{number:02}{name.replace('/', '_')}").write_bytes(content)
     for scored in (3, 0):
         assert run() == 0
-        counts = f"{scored} files scored, {3 - scored} were scored before, 61 could not be scored"
+        counts = f"{scored} files scored, {3 - scored} scored before, 61 could not be scored"
         assert f"score: {counts}" in capsys.readouterr().out
         assert len(table()) == 3
         listed = errors()
@@ -127,7 +127,7 @@ def test_table_of_an_earlier_version(work: Path, capsys: pytest.CaptureFixture[s
     pq.write_table(pq.read_table(path).drop_columns(["folder"]), path)
     (work / "inbox/one.png").write_bytes(encoded(scan(1, 3), "PNG"))
     assert run() == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("score: 1 files scored, 3 were scored before")
+    assert capsys.readouterr().out.splitlines()[1].startswith("score: 1 file scored, 3 scored before")
     assert [row["folder"] for row in table()] == [None, None, None, "inbox"]
 
 
@@ -238,7 +238,7 @@ def test_flow(work: Path, prefect_url: str) -> None:
     environment = os.environ | {"PREFECT_API_URL": prefect_url, "PYTHONPATH": root, "PREFECT_HOME": str(work / "home")}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
     lines = [line for line in ended.stderr.splitlines() if line.startswith(("Completed|", "Failed|"))]
-    counts = "4 files scored, 0 were scored before, 1 could not be scored"
+    counts = "4 files scored, 0 scored before, 1 could not be scored"
     assert lines[0] == f"Completed|{counts}, see scores/scores.errors.csv"
     text = api(prefect_url, "GET", "/artifacts/inkflow-scores/latest")["data"]
     assert all(part in text for part in (counts, str(work / "scores/scores.parquet"), "- `bad.png`: "))
