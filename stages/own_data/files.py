@@ -79,7 +79,7 @@ def _without_packed_copies(folder: Path, files: list[Path]) -> list[Path]:
     """
     found = [path for path in files if not (path.suffix == ".gz" and path.with_suffix("") in files)]
     if not 1 <= len(found) <= MAX_FILES or any(_start(path).startswith(PICTURE_STARTS) for path in found[:3]):
-        got = "no file" if not found else f"{len(found):,} files, but no folder"
+        got = "no file" if not found else f"{len(found):,} {'file' if len(found) == 1 else 'files'}, but no folder"
         raise DataError(f"{folder}: holds {got}, expected {FORMS}; put the pictures of each class into a folder")
     return found
 

@@ -24,7 +24,7 @@ from tests.support.root import ROOT
 OTHERS = {
     "cat", "cd", "curl", "docker", "export", "git", "grep", "kubectl", "mlflow", "pip", "source", "tensorboard", "true",
 }  # fmt: skip
-OTHER_PROGRAMS = {"venv", "prefect", "mlflow", "pkg.mod", "stages.NAME"}  # of others, and examples
+OTHER_PROGRAMS = {"venv", "prefect", "prefect.engine", "mlflow", "pkg.mod", "stages.NAME"}  # of others, and examples
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 INLINE = re.compile(r"(?<!`)`((?:inkflow|make|dvc|python -m|python examples/) ?[^`]*)`(?!`)")
 ELLIPSIS = re.compile(r"^\.\.\.$|^\[.*\]$|^[A-Z_@]+$")  # what the reader fills in

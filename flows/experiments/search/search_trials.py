@@ -196,8 +196,8 @@ class SearchTrials:
         """Ends the search with an error if all trials had ended before it began, and none has a score."""
         if not self.trials and self.study.best() is None and len(self.study.trials(*ENDED)) >= self._count:
             self.failure = InvalidInput(
-                f"the study {self.study.folder} has had its {counted(self._count, 'trial')}, none with a score; raise "
-                "--trials, or name another --study"
+                f"the study {self.study.folder} has had its {counted(self._count, 'trial')}, and none has a score; "
+                "raise --trials, or name another --study"
             )
 
     def _close_failed(self, trial: SearchTrial, error: InkflowError) -> None:

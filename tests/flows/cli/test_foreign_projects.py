@@ -80,7 +80,7 @@ def test_no_versions(toy: Toy) -> None:
 def test_verbs_that_need_git(toy: Toy, command: str) -> None:
     """Verbs that read tags or branches say that there is no git repository, and what to do; the exit code is 2."""
     (toy.folder / ".git").rename(toy.folder / "elsewhere")
-    toy.write({"dvc.yaml": "stages: {}\n"})
+    toy.write({"dvc.yaml": "stages: {}\n", ".dvc/config.local": "[core]\n    no_scm = true\n"})
     with pytest.raises(RevisionUnusable, match=r"is in no git repository, .*; `git init`, then commit$") as caught:
         inkflow(command.split())
     assert caught.value.exit_code == 2

@@ -75,4 +75,5 @@ def test_a_key_that_the_file_lacks(toy: Toy) -> None:
     toy.write({"params.yaml": "prepare: {seed: 1}\n"})
     with pytest.raises(InvalidInput, match=r"no key 'prepare.seeed'; did you mean 'prepare.seed'\?"):
         check_combinations(parse_combinations(["prepare.seeed=1,2"], [], None), Path())
+    subprocess.run(["git", "add", "params.yaml"], check=True)
     check_combinations(parse_combinations(["prepare.seed=1,2"], [], None), Path())

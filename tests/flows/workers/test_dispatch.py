@@ -232,7 +232,7 @@ def test_no_worker_is_lost_while_the_server_hangs(
         clock.tick(SHORT_TIMEOUTS.lost_after_s)
         assert worker.state() == "RUNNING"
         clock.tick(2)
-        with pytest.raises(PoolFailed, match=r"1 workers .* were lost"):
+        with pytest.raises(PoolFailed, match=r"the pool .* has lost 1 worker that ran it"):
             dispatch.future.result(240)
     assert "worker fake was lost: no heartbeat for" in dispatch.messages[-1]
     assert worker.state() == "CRASHED"

@@ -171,7 +171,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "mat cut": (lambda folder: write("b.mat", mat(X=X, y=Y)(folder).read_bytes()[:-50])(folder), {}, "b.mat: is cut short"),  # noqa: E501
     "mat bomb": (mat(X=np.zeros((900, 28, 28)), y=np.zeros(900)), {"max_bytes": 1_000_000}, "unpacks to more than 1,000,000"),  # noqa: E501
     "no pictures": (lambda folder: folder, {}, "holds no file, expected npz, npy, IDX, CSV"),
-    "pictures without folders": (lambda folder: write("a.png", png(X[0]))(folder).parent, {}, "holds 1 files, but no folder"),  # noqa: E501
+    "pictures without folders": (lambda folder: write("a.png", png(X[0]))(folder).parent, {}, "holds 1 file, but no folder"),  # noqa: E501
     "one picture": (write("a.png", png(X[0])), {}, "a.png: is a single picture, expected npz, npy, IDX"),
     "empty class": (pictures(lambda p: (p / "d").mkdir()), {}, "holds no picture, expected those of the class d"),
     "no picture in a class": (pictures(lambda p: (p / "a" / "0000.png").rename(make_folder(p / "d") / "a.txt").write_text("a")), {}, "holds no"),  # noqa: E501
