@@ -58,8 +58,7 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
         OutputError: the path cannot be written.
     """
     path = original(find_model(model, "model.keras"))
-    target = out or path.with_name(FORMATS[export_format])
-    check_target(target, export_format)
+    check_target(target := out or path.with_name(FORMATS[export_format]), export_format)
     training_data = read_training_data(readable(data))
     serving = use_readable(lambda: readable(path), lambda file: _load_serving_model(file, training_data))
     pixels = raw_pixels(np.asarray(training_data.held_out_images(CHECKED_SAMPLES)), training_data.prepared)

@@ -235,7 +235,7 @@ def test_folders_as_outputs(toy: Toy) -> None:
         (["--grid", "scale.by=[1"], "--grid scale.by: '[1' are not YAML values"),
         (
             ["--grid", "scal.by=1,2"],
-            "scal.by=1: scal.by: there is no key 'scal'; did you mean 'scale'? known: pause, scale, score",
+            "scal.by=1: params.yaml: there is no key 'scal.by'; did you mean 'scale.by'? known: pause, scale",
         ),
         (["--list", "scale.by"], "combination 'scale.by': scale.by: expected KEY=VALUE"),
         (["--grid", "scale.by=1", "--grid", "scale.by=2"], "--grid: a key is given twice"),

@@ -107,6 +107,7 @@ KINDS = {
         "params.yaml", (*SHOWN, "runs"), others=("[]", "knobs: {speed: 2}\n"), shows=RUNS, decides=True
     ),
     "execution.yaml": Kind("execution.yaml", SHOWN, others=("[]",)),
+    "digest of a valid execution.yaml": Kind(".inkflow/execution.sha256", ("run",), others=("0" * 64,)),
     "environment.lock": Kind("environment.lock", SHOWN, others=("[]", "{}")),
     "configuration of DVC": Kind(".dvc/config", (*SHOWN, "runs", "status"), others=("[core]\n    remote = none\n",)),
     "objects of the cache": Kind(f"{CACHE}/files/md5/??/*", ("run", "runs"), without_outputs),

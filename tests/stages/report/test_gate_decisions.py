@@ -123,9 +123,7 @@ def test_worse_than_before_or_by_chance(run: Run, tmp_path: Path, now: range, be
         check for check in check_gates.check_run(run.root, tmp_path / "accepted").checks if check.gate == "accepted"
     )
     assert check.status == status
-    assert check.sentence.startswith(
-        "worse than" if status == "failed" else "not shown to be worse than the accepted ver"
-    )
+    assert check.sentence.startswith("worse than" if status == "failed" else "not shown to be worse than the accepted ")
 
 
 def checks_of(run: Run, accepted: Path | None = None, **every: Any) -> dict[tuple[str, str], Check]:
