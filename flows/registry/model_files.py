@@ -127,13 +127,6 @@ def _folder(version: ModelVersion) -> Path:
     return FOLDER / f"{version.model.replace('/', '=')}@{version.version}"
 
 
-def all_outputs(root: Path, commit: str) -> list[str]:
-    """Returns the hashes of all outputs that dvc.lock has at `commit`."""
-    lock = lock_entries(git_text(["show", f"{commit}:./dvc.lock"], root))
-    outs = [out for stage in lock.values() for out in stage["outs"]]
-    return sorted({str(out["md5"]) for out in outs if out.get("md5")})
-
-
 def check_stored(root: Path, commit: str, model: str) -> None:
     """Checks that a cache or a remote has the model's file as `commit` names it; a folder is not checked.
 

@@ -8,7 +8,7 @@ from flows.core.git import REMOTE_TIMEOUT_S, git_succeeds, git_text, head_commit
 from flows.core.notices import note_once
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.version_push import push_version_outputs
-from flows.registry.model_files import all_outputs, check_stored
+from flows.registry.model_files import check_stored
 from flows.registry.tags import TAGS, Registry
 from stages.base.errors import InvalidInput
 
@@ -126,7 +126,7 @@ def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: 
                 f"`git tag -d {shlex.join(tags)}`"
             )
         else:
-            push_version_outputs(root, f"{model}@{item.version}", all_outputs(root, item.commit))
+            push_version_outputs(root, f"{model}@{item.version}", item.commit)
     if names:
         references = [f"refs/tags/{name}" for name in names]
         run_git(["push", "--quiet", "--atomic", remote, *references], root, timeout_s=REMOTE_TIMEOUT_S)

@@ -25,11 +25,12 @@ class OutputSettings:
         recorded inputs of a stage is of that stage; any other one may be of each stage that has such an output.
 
         Returns:
-            An empty set if one of the outputs has `push: false`, or if it is unknown which remote it belongs to.
+            An empty set if one of the outputs has `push: false`, or if it is unknown which remote it belongs to: no
+            stage has it now, as after it was renamed, or several have it with different remotes.
         """
         outs = [out for stage in self._recorded.get(key, self._stages) for out in stage.outs if out.def_path in outputs]
-        remotes = {path: {out.remote for out in outs if out.def_path == path} or {None} for path in outputs}
-        if not all(out.can_push for out in outs) or any(len(names) > 1 for names in remotes.values()):
+        remotes = {path: {out.remote for out in outs if out.def_path == path} for path in outputs}
+        if not all(out.can_push for out in outs) or any(len(names) != 1 for names in remotes.values()):
             return set()
         return {(name, item) for path, item in outputs.items() for name in remotes[path]}
 

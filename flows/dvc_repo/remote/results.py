@@ -52,7 +52,7 @@ class Remote:
         self._wait_s = wait_s  # for which transfers are retried while the remote is unreachable
         self._stop_event = stop_event  # ends the retries
         self._lock = threading.RLock()
-        self._pushed: set[str] = set()  # so that many stages that read one folder push it once
+        self._pushed: set[tuple[str | None, str]] = set()  # so that many stages that read one folder push it once
 
     def ensure_configured(self, stage: str) -> None:
         """Raise NoRemote unless a default remote is configured."""
@@ -68,10 +68,16 @@ class Remote:
         name, url = default_remote_of(self._repo)
         return {name: url} if url and "://" not in url else {}
 
-    def push(self, stage: str, hashes: Collection[str]) -> None:
-        """Push the objects with these hashes, and the files of folders among them."""
+    def push(self, stage: str, hashes: Collection[str], name: str | None = None) -> None:
+        """Push the objects with these hashes, and the files of folders among them, to the remote with this name.
+
+        Args:
+            stage: the stage, for messages.
+            hashes: the hashes.
+            name: the name of the remote; None for the default one.
+        """
         with self._lock:
-            missing = set(hashes) - self._pushed
+            missing = {value for value in hashes if (name, value) not in self._pushed}
             if missing:
                 operation = "store the stage's data"
                 try:
@@ -79,8 +85,9 @@ class Remote:
                     objects |= self._files_of_folders(objects)
                 except (FileNotFoundError, ObjectFormatError) as error:
                     raise TransferFailed(stage, operation, f"the local cache lacks {error}") from error
-                self._retry(stage, operation, lambda: _raise_for_failures(self._repo.cloud.push(objects)))
-                self._pushed |= missing
+                push = partial(self._repo.cloud.push, objects, remote=name)
+                self._retry(stage, operation, lambda: _raise_for_failures(push()))
+                self._pushed |= {(name, value) for value in missing}
 
     def pull(self, stage: str, hashes: Collection[str]) -> None:
         """Pull the objects with these hashes into the cache, and the files of folders among them.

@@ -65,6 +65,33 @@ def test_equal_paths_in_two_folders(project: Toy, tmp_path: Path) -> None:
     assert not {"a\n", "b\n"} & sent["store"] and not {"a\n", "c\n"} & sent["internal"]
 
 
+@pytest.mark.parametrize("option", ["push: false", "remote: internal"])
+def test_outputs_that_dvc_yaml_no_longer_names(project: Toy, tmp_path: Path, option: str) -> None:
+    """An output that was renamed since is not sent, nor are the entries that name it: its settings are not known."""
+    add_remote(tmp_path / "internal", "internal", is_default=False)
+    stage = f"stages: {{s: {{cmd: echo private > NAME, deps: [in], outs: [NAME: {{{option}}}]}}}}\n"
+    for name in ("before", "after"):
+        project.write({"dvc.yaml": stage.replace("NAME", name)})
+        assert run_engine().error is None
+    remotes.push_all(Path())
+    sent = [path.read_text() for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert not any("private\n" in text or "path: before" in text for text in sent)
+
+
+def test_entries_of_earlier_inputs_are_sent(project: Toy, tmp_path: Path) -> None:
+    """Results of other inputs are sent if a stage still has the output: of a group, in a folder, in a dvc.yaml."""
+    group = "{foreach: [x, y], do: {cmd: 'echo ${item} > ${item}; cat in >> ${item}', deps: [in], outs: ['${item}']}}"
+    inner = "{wdir: deep, cmd: echo deep > d; cat ../in >> d, deps: [../in], outs: [d]}"
+    other = "stages: {s: {cmd: echo other > o; cat ../in >> o, deps: [../in], outs: [o]}}\n"
+    project.write({"dvc.yaml": f"stages: {{g: {group}, i: {inner}}}\n", "sub/dvc.yaml": other, "deep/.keep": ""})
+    for text in ("1\n", "2\n"):
+        project.write({"in": text})
+        assert run_engine().error is None
+    remotes.push_run_cache(Path())
+    sent = {path.read_text() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    assert sent >= {f"{name}\n{text}\n" for name in ("x", "y", "deep", "other") for text in "12"}
+
+
 def test_push_replaces_damaged_objects(project: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A damaged object of the cache is not sent: the output in the workspace is added again."""
     digest = re.search(r"path: joined\s+hash: md5\s+md5: (\w+)", project.read("dvc.lock"))
