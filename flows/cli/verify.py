@@ -103,9 +103,10 @@ def _run_again(project: Path, stages: Sequence[Stage], display: Display, jobs: i
     Raises:
         InkflowError: one of them failed.
     """
+    options = Options(jobs, force=True, local=True)  # else a stage with the output of one that has run is restored
     with chdir(project):  # DVC works in the current folder
         repository = Repository(only=[stage.name for stage in stages])
-        run = Run(options=Options(jobs, local=True), display=display)
+        run = Run(options=options, display=display)
         engine = Engine(repository, load_policies(Path()), run)
         engine.start(repository.stages())
         engine.wait()

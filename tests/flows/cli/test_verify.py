@@ -15,6 +15,7 @@ from flows.core.errors import StageFailed
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine, wait_until
 from tests.support.commands import dvc
+from tests.support.dvc_calls import track
 from tests.support.prepared import copy_prepared
 from tests.support.root import ROOT
 
@@ -157,6 +158,32 @@ def test_uncommitted_and_untracked_inputs(verified: Verified, capsys: pytest.Cap
     run_engine("exact")
     assert main(["verify", "exact", "--json"]) == 0
     assert verdicts(capsys) == {"exact.txt": "same bytes"}
+
+
+def test_no_stage_gets_the_output_of_another_one(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage whose recorded output equals one that ran before it runs too: it may give another one now."""
+    check = "[ -e broken ] && echo broken || echo ok\n"
+    first = "{cmd: echo first >> $INKFLOW_TEST_RUNS; echo ok > a.ok, deps: [in], outs: [a.ok]}"
+    second = "{cmd: echo second >> $INKFLOW_TEST_RUNS; sh check.sh > b.ok, deps: [check.sh, a.ok], outs: [b.ok]}"
+    verified.write({"dvc.yaml": f"stages: {{first: {first}, second: {second}}}\n", "check.sh": check})
+    assert run_engine().error is None
+    verified.write({"broken": ""})
+    git("add", "--all", folder=verified.folder)
+    (verified.folder.parent / "runs").unlink()
+    assert main(["verify", "--json"]) == 1
+    assert verdicts(capsys) == {"a.ok": "same bytes", "b.ok": "different"}
+    assert verified.runs_again() == ["first", "second"]
+
+
+@pytest.mark.farm
+def test_data_and_frozen_stages_are_inputs(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data that DVC tracks and frozen stages do not run; the stages that read them do."""
+    git("rm", "-q", "--cached", "in", folder=verified.folder)
+    track("in")
+    verified.write({"dvc.yaml": GRAPH.replace("    deps: [in]", "    frozen: true\n    deps: [in]", 1)})
+    assert main(["verify", "--json"]) == 1
+    assert set(verdicts(capsys)) == {"reordered.json", "noisy.json", "random"}
+    assert verified.runs_again() == ["noisy", "random", "reordered"]
 
 
 def test_without_git_in_dvc(verified: Verified, capsys: pytest.CaptureFixture[str]) -> None:
