@@ -42,6 +42,13 @@ def as_failure(stage: str, error: BaseException) -> InkflowError:
     return failure
 
 
+def _with_name(stage: str, error: InkflowError) -> InkflowError:
+    """Returns `error`, whose message then begins with the name of its stage: the end of a run shows it alone."""
+    if not str(error).startswith((f"{stage}: ", f"{stage} ")):
+        error.args = (f"{stage}: {error}",)
+    return error
+
+
 def with_retries(
     stage: str,
     policy: StagePolicy,
@@ -62,7 +69,7 @@ def with_retries(
         try:
             return attempt()
         except InkflowError as error:
-            outcome = error
+            outcome = _with_name(stage, error)
         except BaseException as error:  # noqa: BLE001 - as an error of the machine, which can pass
             outcome = as_failure(stage, error)
         if not retries_left or not is_retryable(outcome):

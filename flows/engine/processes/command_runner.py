@@ -1,5 +1,6 @@
 """Runs the commands of stages as processes, reads their output, and terminates them with all that they started."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from flows.engine.processes.fork_client import Fork, ForkClient
 from flows.engine.processes.process_trees import GRACE_S, started_s, terminate_trees
 from flows.engine.processes.stage_output import StageOutput
 from flows.engine.types import Command
+from stages.base.errors import InkflowError, InvalidInput, machine_fault
 
 MARK = "INKFLOW_ENGINE"  # environment variable of all processes of an engine, by which they are found after its death
 SHELL_OPTIONS = {"bash": ["--noprofile", "--norc"], "zsh": ["--no-rcs"], "fish": ["--no-config"]}  # the same as DVC's
@@ -58,6 +60,7 @@ class CommandRunner:
         Raises:
             StageFailed: a line ended with an exit code other than 0; the following lines did not run.
             StageTimedOut: the command took longer than `timeout_s`, and was terminated.
+            InkflowError: the system cannot start it, as without its working folder.
             Interrupted: `terminate` was called.
         """
         timer = threading.Timer(timeout_s, self._time_out, [command.stage]) if timeout_s else None
@@ -138,6 +141,7 @@ class CommandRunner:
 
     def _start(self, line: str, command: Command, output: int) -> Process | None:
         """Starts one line of `command`, as a fork if possible; returns None if it may not run any more."""
+        self._check_folder(command)
         environment = self._environment() | dict(command.environment)
         preload = command.preload if len(command.lines) == 1 else ()  # the end of a fork ends its background processes
         fork = self._forks.start(
@@ -145,15 +149,30 @@ class CommandRunner:
         )
         if fork or not self._may_run(command.stage):  # the wait for the imports may have been long
             return fork
-        return subprocess.Popen(
-            die_with_parent([*_shell(), "-c", line]),
-            cwd=command.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that Ctrl-C reaches the engine alone, which terminates the stages in order
-        )
+        try:
+            return subprocess.Popen(
+                die_with_parent([*_shell(), "-c", line]),
+                cwd=command.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that Ctrl-C reaches the engine alone, which terminates the stages in order
+            )
+        except (OSError, ValueError) as error:  # ValueError: a null character
+            if machine_fault(error) is not None:
+                raise
+            raise _not_started(command.stage, error) from error
+
+    def _check_folder(self, command: Command) -> None:
+        """Raises InvalidInput if the working folder of `command` does not exist."""
+        name = os.path.relpath(command.folder, self._root)
+        if not Path(command.folder).exists():
+            raise InvalidInput(
+                f"{command.stage}: `wdir` {name} does not exist; create it (git keeps no empty folders: add a file)"
+            )
+        if not Path(command.folder).is_dir():
+            raise InvalidInput(f"{command.stage}: `wdir` {name} is a file, expected a folder; correct dvc.yaml")
 
     def _may_run(self, stage: str) -> bool:
         return not self.stop_event.is_set() and stage not in self._timed_out
@@ -221,6 +240,14 @@ def _is_orphan(engine_mark: str, root: Path) -> bool:
         return started_s(int(pid)) != created
     except (psutil.Error, ValueError):
         return True
+
+
+def _not_started(stage: str, error: OSError | ValueError) -> InkflowError:
+    """Returns the failure of a stage whose command the system does not start."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    is_long = isinstance(error, OSError) and error.errno == errno.E2BIG
+    advice = "put a part of it into a script" if is_long else "correct `cmd` in dvc.yaml"
+    return InkflowError(f"{stage}: its command cannot be started: {reason}; {advice}")
 
 
 def _shell() -> list[str]:
