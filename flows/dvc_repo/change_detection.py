@@ -76,6 +76,7 @@ class StageInspector:
             outputs=tuple(count_by_state(outputs, "outputs")) if is_recorded else (),
             recorded=recorded_hashes(dvc_stage),
             present=_present(dvc_stage) if tracked else {},
+            uncached=tuple(path_of(out) for out in dvc_stage.outs if not out.use_cache),
             always=bool(dvc_stage.is_callback or dvc_stage.always_changed) and not dvc_stage.frozen,
             tracked=tracked,
             cosmetic=tuple(cosmetic.values()),

@@ -48,8 +48,9 @@ class TrackedData:
         if self._pull and out.hash_info and out.changed_cache():
             Remote(self._repo, 0.0, self._lock.stop_event).fetch_tracked(name)
         if out.changed_cache():
-            hint = missing_hint(name, is_recorded=bool(out.hash_info))
-            raise DvcFailed(f"{name}: {path_of(out)} is not in the cache; {hint}")
+            path, is_kept = path_of(out), out.use_cache
+            hint = missing_hint(name, is_recorded=bool(out.hash_info), uncached="" if is_kept else path)
+            raise DvcFailed(f"{name}: {path} is {'not in the cache' if is_kept else 'missing'}; {hint}")
         out.checkout()
 
 

@@ -1,5 +1,6 @@
 """Changes of a stage against its record, and their wording: `models.cnn.epochs 10 → 3`, `in changed`."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,11 +40,21 @@ PULL_HINT = "fetch it with `dvc pull` or `inkflow run --pull`"
 DATA_FILE = ".dvc"  # ending of the address of tracked data
 
 
-def missing_hint(stage: str, *, is_recorded: bool) -> str:
-    """Returns how to get the missing outputs of a stage that never runs: a frozen one may never have made them."""
-    if is_recorded or stage.endswith(DATA_FILE):
+def missing_hint(stage: str, *, is_recorded: bool, uncached: str = "") -> str:
+    """Returns how to get the missing outputs of a stage that never runs: a frozen one may never have made them.
+
+    Args:
+        stage: its address.
+        is_recorded: whether dvc.lock has its outputs.
+        uncached: path of a missing output that neither DVC's cache nor a remote keeps (`cache: false`); else empty.
+    """
+    is_data = stage.endswith(DATA_FILE)
+    if not is_recorded and not is_data:
+        return f"it has never run and is frozen: `dvc unfreeze {stage}` lets it run"
+    if not uncached:
         return PULL_HINT
-    return f"it has never run and is frozen: `dvc unfreeze {stage}` lets it run"
+    checkout = f"DVC does not keep it (`cache: false`): `git checkout -- {shlex.quote(uncached)}`"
+    return checkout if is_data else f"{checkout}, or `dvc unfreeze {stage}` lets the stage run"
 
 
 def describe(change: Change) -> str:

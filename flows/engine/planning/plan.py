@@ -102,7 +102,8 @@ def _decide_tracked(facts: Facts, cache: Cache) -> Decision:
         return Decision(name, Verdict.RECORD, reasons)
     missing = {*facts.recorded, *facts.stage.outputs} - set(facts.present)
     if missing and cache.restorable(name, {}) is None:
-        hint = missing_hint(name, is_recorded=NEVER_RUN not in facts.own)
+        uncached = next(iter(sorted(missing))) if missing <= set(facts.uncached) else ""
+        hint = missing_hint(name, is_recorded=NEVER_RUN not in facts.own, uncached=uncached)
         return Decision(name, Verdict.MISSING, (*reasons, hint))
     edited = facts.own or any(facts.recorded.get(path) != content for path, content in facts.present.items())
     verdict = Verdict.RESTORE if missing and not edited else Verdict.RECORD

@@ -82,6 +82,7 @@ class Facts:
         outputs: changes of its outputs: missing, edited, not in the cache.
         recorded: hash of each output in dvc.lock.
         present: hash of each output in the workspace, for tracked data and frozen stages.
+        uncached: paths of the outputs that DVC's cache does not keep (`cache: false`).
         always: the stage runs each time, even without changes.
         tracked: the stage never runs: its outputs are data that DVC only tracks, or it is frozen.
         differences: how the environment of its recorded outputs differs from the present one.
@@ -95,6 +96,7 @@ class Facts:
     outputs: tuple[Change, ...] = ()
     recorded: Hashes = field(default_factory=dict)
     present: Hashes = field(default_factory=dict)
+    uncached: tuple[str, ...] = ()
     always: bool = False
     tracked: bool = False
     cosmetic: tuple[CosmeticChange, ...] = ()

@@ -221,4 +221,12 @@ def test_what_no_cache_here_can_tell_counts_as_recorded() -> None:
 def test_how_to_get_what_is_missing() -> None:
     """Recorded outputs and tracked data are fetched; a frozen stage that never ran has to be unfrozen."""
     assert missing_hint("a", is_recorded=True) == missing_hint("a.dvc", is_recorded=False) == PULL_HINT
-    assert missing_hint("a", is_recorded=False) == "it has never run and is frozen: `dvc unfreeze a` lets it run"
+    never = "it has never run and is frozen: `dvc unfreeze a` lets it run"
+    assert missing_hint("a", is_recorded=False) == missing_hint("a", is_recorded=False, uncached="m") == never
+
+
+def test_how_to_get_what_dvc_does_not_keep() -> None:
+    """An output with `cache: false` is in git at most: no pull brings it."""
+    checkout = "DVC does not keep it (`cache: false`): `git checkout -- 'm 1'`"
+    assert missing_hint("a.dvc", is_recorded=True, uncached="m 1") == checkout
+    assert missing_hint("a", is_recorded=True, uncached="m 1") == f"{checkout}, or `dvc unfreeze a` lets the stage run"

@@ -135,6 +135,19 @@ def test_a_frozen_stage_that_has_never_run(toy: Toy) -> None:
     assert str(run_engine().error) == f"talk: out is not in the cache; {hint}"
 
 
+def test_a_frozen_stage_with_an_output_in_git(toy: Toy) -> None:
+    """No cache and no remote has an output with `cache: false`: plan and run name git instead of a pull."""
+    stage = "stages:\n  m: {cmd: 'echo 1 > out; echo {} > m.json', outs: [out], metrics: [m.json: {cache: false}]}\n"
+    toy.write({"dvc.yaml": stage})
+    run_as_planned()
+    toy.write({"dvc.yaml": stage.replace("{cmd", "{frozen: true, cmd")})
+    (toy.folder / "m.json").unlink()
+    hint = "DVC does not keep it (`cache: false`): `git checkout -- m.json`, or `dvc unfreeze m` lets the stage run"
+    decision = make_plan()["m"]
+    assert (decision.verdict, decision.reasons[-1]) == (Verdict.MISSING, hint)
+    assert str(run_engine().error) == f"m: m.json is missing; {hint}"
+
+
 def test_edited_data(toy: Toy) -> None:
     """Edited tracked data is recorded, not restored, in the plan and in the run."""
     toy.write(CHAIN)
