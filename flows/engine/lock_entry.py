@@ -13,6 +13,7 @@ from flows.engine.types import split_address
 from stages.base.yaml_text import parse_yaml
 
 KEY_STARTS = ("", "'", '"', "? ", "? '", '? "')  # of keys in dvc.lock: YAML marks long ones with a question mark
+PLAIN_START = re.compile(r"[\w.@-]*")  # the part of a name that all forms of a key begin with
 ALIAS = re.compile(r"[:\-\[{,?] +[&*]\w")
 Entry: TypeAlias = "list[str] | dict[str, Any] | None"
 
@@ -51,9 +52,11 @@ def is_other(entry: Entry, other: Entry) -> bool:
 
 
 def _find_lines(text: str, stage: str) -> list[str] | None:
+    match = PLAIN_START.match(stage)
+    plain = match[0] if match else ""
     for start in KEY_STARTS:
         position = -1
-        while (position := text.find(f"\n  {start}{stage}", position + 1)) >= 0:
+        while (position := text.find(f"\n  {start}{plain}", position + 1)) >= 0:
             end = text.find("\n", position + 1)
             if end >= 0 and _is_key(text[position:end], stage):
                 lines = (line.removesuffix("\n") for line in io.StringIO(text[end + 1 :]))
@@ -64,8 +67,13 @@ def _find_lines(text: str, stage: str) -> list[str] | None:
 
 
 def _is_key(line: str, stage: str) -> bool:
-    key = line.strip().removeprefix("? ").removesuffix(":")
-    return key.strip("'\"") == stage
+    key = line.strip("\n ").removeprefix("? ").removesuffix(":")
+    if not key.startswith(("'", '"')):
+        return key == stage
+    try:
+        return bool(parse_yaml(key) == stage)
+    except (YAMLError, ValueError):  # a name on several lines, or half a file
+        return False
 
 
 def _content(entry: Entry) -> str:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Self
 
 from dvc.utils.serialize import loads_yaml
+from ruamel.yaml.error import YAMLError
 
 EMPTY = "schema: '2.0'\nstages:\n"
 # Comments; aliases, which DVC writes where params.yaml has them, with numbers that count through the whole file
@@ -75,7 +76,13 @@ def _keys(lines: list[str], first: int, end: int) -> Iterator[tuple[int, str] | 
         line = lines[number]
         if line.startswith("  ") and line[2] not in " :\n":
             key = line.strip().removeprefix("? ") if line.startswith("  ? ") else line.strip().removesuffix(":")
-            if key == line.strip():
-                yield None
-            else:
-                yield number, str(loads_yaml(key)) if key[0] in "'\"" else key
+            name = _name(key) if key != line.strip() else None
+            yield None if name is None else (number, name)
+
+
+def _name(key: str) -> str | None:
+    """Return the name that a key has in YAML; None if it is not one line of YAML."""
+    try:
+        return str(loads_yaml(key)) if key[0] in "'\"" else key
+    except YAMLError:  # a name with a line break, which some characters are for YAML
+        return None

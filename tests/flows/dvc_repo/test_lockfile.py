@@ -98,6 +98,11 @@ def test_entries_are_those_of_dvc(name: str) -> None:
         assert text == dumps_yaml({key: content[key] for key in ("schema", "stages", "datasets")})
 
 
+def test_a_name_with_a_line_break_of_yaml() -> None:
+    """A dvc.lock with a name that YAML writes on two lines has another form: it is read as a whole."""
+    assert LockText.parse(dumps_yaml({"schema": "2.0", "stages": {"a\x85b": {"cmd": "true"}}})) is None
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import dumps_yaml
 
 from flows.engine import output_backup
+from flows.engine.lock_entry import read_entry
 from flows.engine.types import Outcome, file_name, split_address
 from tests.conftest import Toy, run_engine
 from tests.flows.engine.helpers import dvc_repro, locks, outcomes, run_as_planned, succeeded, twin
@@ -39,6 +41,15 @@ def test_recovery(tmp_path: Path, name: str) -> None:
     output_backup.restore_all(tmp_path)
     assert (tmp_path / "out").read_text() == "earlier"
     assert not output_backup.has_backups(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["s@a'", 's@a"', "s@'a'", "s@a\\", "s@a\t", "s@ü'\tb", "s@a b", "s@1", "é", "~", "'"])
+def test_entry_of_a_name_that_yaml_quotes(tmp_path: Path, name: str) -> None:
+    """The entry of a stage is found in the form that DVC writes, whatever characters its name has."""
+    stages = {other: {"cmd": f"echo {number}"} for number, other in enumerate(["s@a", name, "s@a'x"])}
+    (tmp_path / "dvc.lock").write_text(dumps_yaml({"schema": "2.0", "stages": stages}))
+    assert read_entry(tmp_path, name) == ["    cmd: echo 1"]
+    assert read_entry(tmp_path, f"{name}'") is None
 
 
 def test_new_record_of_a_long_name(toy: Toy) -> None:
