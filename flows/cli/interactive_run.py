@@ -46,7 +46,7 @@ def interactive_run(repository: Repository, stages: Sequence[Stage], run: Run, *
             for line in end_of_run(run, time.monotonic() - started_s):
                 run.display.note(line)
             if run.error is None or set(run.errors) == {GATES}:
-                run.display.note(f"Results: {name_outputs(stages)}")
+                run.display.note(f"Results: {name_outputs(stages) or 'none'}")
             elif display.log_path:
                 run.display.note(f"All lines of the stages: {display.log_path}")
             is_interrupted = run.is_interrupted
@@ -110,10 +110,11 @@ def note_lost_server(error: ServerUnreachable, display: Display) -> None:
 def name_outputs(stages: Sequence[Stage]) -> str:
     """Names the first outputs of the last stages, pages first, and counts the others.
 
-    A last stage is one whose outputs no other stage of `stages` reads.
+    A last stage is one with a command whose outputs no other stage of `stages` reads.
     """
     upstream = {name for stage in stages for name in stage.upstream}
-    outputs = [output for stage in stages if stage.name not in upstream for output in stage.outputs]
+    last = [stage for stage in stages if stage.has_command and stage.name not in upstream]
+    outputs = [output for stage in last for output in stage.outputs]
     order = {suffix: index for index, suffix in enumerate(SUFFIX_ORDER)}
     named = sorted(outputs, key=lambda output: order.get(Path(output).suffix, len(order)))[:MAX_NAMED]
     return ", ".join(named) + (f" and {len(outputs) - len(named)} more" if len(outputs) > len(named) else "")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cli.output import print_json, shown
 from flows.cli.selection import selection
+from flows.core.notices import NO_STAGES
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import load_project_params
 from flows.core.redaction import say
@@ -99,7 +100,9 @@ def print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str], console: "
     from flows.engine.display.safe_console import SafeConsole  # late: --json needs no table
 
     console = console or SafeConsole()
-    if rows and all(row["verdict"] == Verdict.UNCHANGED for row in rows):
+    if not rows:
+        console.print(NO_STAGES)
+    elif all(row["verdict"] == Verdict.UNCHANGED for row in rows):
         console.print(f"Nothing to do: {all_of(len(rows), 'stage')} unchanged.", soft_wrap=True, highlight=False)
     else:
         lines = _grouped(rows) if console.is_terminal and len(rows) > MANY else list(rows)

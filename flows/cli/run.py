@@ -10,7 +10,7 @@ from typing import Any
 from flows.cli.selection import selection
 from flows.core.errors import RemoteFailed
 from flows.core.file_lock import run_lock
-from flows.core.notices import stand_in_notice
+from flows.core.notices import NO_STAGES, stand_in_notice
 from flows.core.own_data import check_own_data
 from flows.core.params_edit import (
     ParamsEdit,
@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace, edit: ParamsEdit) -> Run:
     facts = repository.facts(targets, scope)
     if policies is not None:
         _print_differences(facts)
-    if not options.force and nothing_to_do(facts):
+    if not facts or (not options.force and nothing_to_do(facts)):
         repository.close()
         _report_nothing_to_do(len(facts), stand_in_notice(edit.params))
         return Run()
@@ -117,6 +117,9 @@ def _begin_exchange(root: Path, *, pull: bool, push: bool) -> None:
 
 def _report_nothing_to_do(count: int, notice: str | None) -> None:
     display = Display()
+    if not count:
+        display.note(NO_STAGES)
+        return
     if notice:
         display.notice(notice)
     display.note(f"Nothing to do: {all_of(count, 'stage')} unchanged.")

@@ -12,6 +12,7 @@ from stages.base.shown_text import indented
 if TYPE_CHECKING:  # the schema takes 0.12 s to import, and other DVC projects do not need it
     from stages.params.schema import Params
 
+NO_STAGES = "Nothing to do: dvc.yaml has no stages."
 Form = TypeVar("Form")
 
 

@@ -74,7 +74,7 @@ def stages_in_scope(
 def engine_stage(stage: DvcStage, graph: "nx.DiGraph[DvcStage]") -> Stage:
     """Return the stage as the engine knows it."""
     upstream = tuple(found.addressing for found in graph.successors(stage))
-    return Stage(stage.addressing, upstream, tuple(str(out) for out in stage.outs))
+    return Stage(stage.addressing, upstream, tuple(str(out) for out in stage.outs), has_command=stage.cmd is not None)
 
 
 def _in_file(address: str, stages: Sequence[DvcStage], folder: Path, *, glob: bool) -> list[DvcStage]:

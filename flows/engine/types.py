@@ -34,11 +34,13 @@ class Stage:
         name: DVC's address of the stage (`train@cnn`).
         upstream: names of the stages that it depends on.
         outputs: paths of its outputs.
+        has_command: False for data that DVC only tracks.
     """
 
     name: str
     upstream: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    has_command: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from flows.cli.main import main as inkflow
 from flows.cli.plan import print_table
 from flows.cli.run_summary import RANKING, end_of_run
 from flows.cli.sweeps.table import NumberedDisplay, print_trials
@@ -51,6 +52,14 @@ def test_a_plan_with_nothing_to_do_is_one_line() -> None:
     output = console(80)
     print_table(plan_rows(("a", "unchanged"), ("b", "unchanged")), [], output)
     assert written(output) == ["Nothing to do: all 2 stages are unchanged."]
+
+
+@pytest.mark.parametrize("arguments", [["plan"], ["run"], ["run", "--force"]])
+def test_a_pipeline_without_stages(toy: Toy, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """Plan and run say that dvc.yaml has no stages, in place of a table without rows and of a count of 0."""
+    toy.write({"dvc.yaml": "stages: {}\n"})
+    assert inkflow(arguments) == 0
+    assert capsys.readouterr().out == "Nothing to do: dvc.yaml has no stages.\n"
 
 
 @pytest.mark.parametrize("width", [80, 200])

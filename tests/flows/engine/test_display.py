@@ -3,8 +3,11 @@
 import io
 
 from flows.cli.interactive_run import name_outputs
+from flows.dvc_repo.repository import Repository
 from flows.engine.display.plain import Display
 from flows.engine.types import Outcome, Result, Stage
+from tests.conftest import Toy
+from tests.support.dvc_calls import track
 
 RAN = Result("train", Outcome.RAN, ("epochs 5 → 3",))
 
@@ -48,3 +51,11 @@ def test_results_name_pages_and_texts() -> None:
     stages = [Stage("train", outputs=("model",)), Stage("report", ("train",), outputs)]
     assert name_outputs(stages) == "out/index.html, out/summary.md, out/plots/a.csv and 2 more"
     assert name_outputs([Stage("one", outputs=("x", "y"))]) == "x, y"
+
+
+def test_data_that_dvc_tracks_is_no_result(toy: Toy) -> None:
+    """Data of a .dvc file that no stage reads is not named as a result; the output of a stage is."""
+    toy.write({"dvc.yaml": "stages:\n  a: {cmd: echo 1 > out, outs: [out]}\n", "raw": "1\n"})
+    track("raw")
+    with Repository() as repository:
+        assert name_outputs(repository.stages()) == "out"
