@@ -25,22 +25,21 @@ from dvc_objects.errors import ObjectFormatError
 
 from flows.dvc_repo.change_detection import (
     HASH,
-    HashInfos,
     can_be_cached,
+    output_contents,
     output_hashes,
-    output_infos,
     parameters_text,
     path_of,
     run_key,
     temporary_hashes,
     value_of,
-    values_of,
 )
 from flows.dvc_repo.dvc_errors import converted_errors
+from flows.dvc_repo.lock.contents import Contents, hashes_of
 from flows.dvc_repo.remote.availability import Availability
-from flows.dvc_repo.remote.layouts import cache_of, entry_hash
+from flows.dvc_repo.remote.layouts import cache_of, entry_content
 from flows.dvc_repo.remote.results import is_complete_entry, run_cache_folder
-from flows.engine.planning.stage_facts import Hashes
+from flows.engine.planning.stage_facts import Hashes, is_executable
 from flows.engine.processes.files_in_use import overlap
 
 if TYPE_CHECKING:  # for the same reason as `load_policies` below
@@ -52,7 +51,7 @@ class OtherResult:
     """A result that the run cache has for the recorded inputs of a stage, beside the one that dvc.lock names."""
 
     entry: Path  # in the run cache
-    outputs: HashInfos
+    outputs: Contents
 
     def make_newest(self) -> None:
         """Make the entry the newest one for its inputs: DVC restores the newest, even an incomplete one.
@@ -94,13 +93,13 @@ class CacheLookup:
         Returns:
             Hashes by path; None if an output is not in the cache.
         """
-        found = self.restorable_infos(stage, dependencies)
-        return None if found is None else values_of(found)
+        found = self.restorable_contents(stage, dependencies)
+        return None if found is None else hashes_of(found)
 
-    def restorable_infos(self, stage: str, dependencies: Hashes) -> HashInfos | None:
+    def restorable_contents(self, stage: str, dependencies: Hashes) -> Contents | None:
         """Return what `restorable` does, with the name of each hash."""
         dvc_stage = self._stages[stage]
-        recorded = output_infos(dvc_stage)
+        recorded = output_contents(dvc_stage)
         if dvc_stage.cmd is None or dvc_stage.frozen:
             missing = [out for out in dvc_stage.outs if not out.exists]
             return recorded if all(map(self._is_tracked_available, missing)) else None
@@ -116,7 +115,7 @@ class CacheLookup:
             if not can_be_cached(dvc_stage) and not (self._pull and is_recorded and _are_cached(dvc_stage)):
                 return None
             outputs = recorded if is_recorded else self.entry_outputs(dvc_stage)
-            if outputs and self.allows(dvc_stage, values_of(outputs)) and self._are_available(dvc_stage, outputs):
+            if outputs and self.allows(dvc_stage, hashes_of(outputs)) and self._are_available(dvc_stage, outputs):
                 return outputs
             other = self.other_result(dvc_stage) if is_recorded else None
             return other.outputs if other else None
@@ -158,7 +157,7 @@ class CacheLookup:
         newest = next(iter(self._entries(stage)), None)
         return newest if newest and is_complete_entry(newest) else None
 
-    def entry_outputs(self, stage: DvcStage) -> HashInfos | None:
+    def entry_outputs(self, stage: DvcStage) -> Contents | None:
         """Return the outputs that the run cache has for the stage's present hashes; None if there is no entry."""
         entry = self.newest_entry(stage)
         return _outputs(stage, entry) if entry else None
@@ -178,7 +177,7 @@ class CacheLookup:
             return None
         for entry in filter(is_complete_entry, self._entries(stage)):
             outputs = _outputs(stage, entry)
-            if self.allows(stage, values_of(outputs), is_known=not is_allowed) and self._are_available(stage, outputs):
+            if self.allows(stage, hashes_of(outputs), is_known=not is_allowed) and self._are_available(stage, outputs):
                 return OtherResult(entry, outputs) if self._restores_other_results() else None
         return None
 
@@ -240,9 +239,9 @@ class CacheLookup:
         info: HashInfo = out.hash_info
         return info
 
-    def _are_available(self, stage: DvcStage, outputs: HashInfos) -> bool:
+    def _are_available(self, stage: DvcStage, outputs: Contents) -> bool:
         remotes = {path_of(out): out.remote for out in stage.outs}
-        return all(self._available.has(info, remotes[path]) for path, info in outputs.items())
+        return all(self._available.has(content.info, remotes[path]) for path, content in outputs.items())
 
     def _is_tracked_available(self, out: Any) -> bool:
         """True when an output of a stage that never runs can be restored, or, with `pull`, DVC can fetch it."""
@@ -267,17 +266,18 @@ class CacheLookup:
             else:
                 dep.hash_info = HashInfo(dep.PARAM_PARAMS, values)  # type: ignore[arg-type]  # as in DVC's own code
         elif dep.fs_path and path_of(dep) in dependencies:
-            value, dep.meta = dependencies[path_of(dep)], Meta()  # metadata contains a hash too
+            value = dependencies[path_of(dep)]
+            dep.meta = Meta(isexec=is_executable(value))  # without the rest, which contains a hash too
             if value != value_of(dep.hash_info):  # else it keeps the name of the hash that dvc.lock has
-                dep.hash_name, dep.hash_info = HASH, HashInfo(HASH, value)
+                dep.hash_name, dep.hash_info = HASH, HashInfo(HASH, str(value))
         else:
             dep.save()
 
 
-def _outputs(stage: DvcStage, entry: Path) -> HashInfos:
-    """Hash of each output in a run-cache entry of `stage`, by path."""
+def _outputs(stage: DvcStage, entry: Path) -> Contents:
+    """Content of each output in a run-cache entry of `stage`, by path."""
     paths = {out.def_path: path_of(out) for out in stage.outs}
-    return {paths[out["path"]]: entry_hash(out) for out in load_yaml(str(entry))["outs"]}
+    return {paths[out["path"]]: entry_content(out) for out in load_yaml(str(entry))["outs"]}
 
 
 def _are_cached(stage: DvcStage) -> bool:

@@ -12,10 +12,12 @@ from dvc.stage import Stage as DvcStage
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import PipelineInvalid
 from flows.dvc_repo.dvc_errors import unusable_value
+from flows.dvc_repo.lock.contents import Contents, content_of, hashes_of
 from flows.dvc_repo.special_files import check_files
 from flows.engine.planning.change_messages import (
     ABSENT,
@@ -28,13 +30,12 @@ from flows.engine.planning.change_messages import (
     name_some,
     value_changes,
 )
-from flows.engine.planning.stage_facts import CosmeticChange, Dependency, Facts, Hashes
+from flows.engine.planning.stage_facts import CosmeticChange, Dependency, Facts, FileHash, Hashes
 from flows.engine.processes.files_in_use import overlap
 from flows.engine.types import Stage
 
 HASH = "md5"
 CosmeticFinder = Callable[[DvcStage, Sequence[Any]], dict[Any, CosmeticChange]]
-HashInfos = Mapping[str, HashInfo]  # hash with its name, which is another one for what DVC 2 recorded, by path
 SavedHashes = Sequence[tuple[Any, ...]]  # as `get_hashes` returns them
 
 
@@ -106,7 +107,7 @@ def _is_renewed(stage: DvcStage, own: Sequence[Change]) -> bool:
 
 def recorded_hashes(stage: DvcStage) -> Hashes:
     """Return the recorded hash of each output, by path."""
-    return {path_of(out): value_of(out.hash_info) for out in stage.outs if out.hash_info}
+    return {path: value for path, value in output_hashes(stage).items() if value}
 
 
 def get_hashes(stage: DvcStage) -> SavedHashes:
@@ -190,22 +191,26 @@ def path_of(entry: Any) -> str:
 
 def output_hashes(stage: DvcStage) -> Hashes:
     """Return the hash of each output by path; an output without one has an empty text."""
-    return values_of(output_infos(stage))
+    return hashes_of(output_contents(stage))
 
 
-def output_infos(stage: DvcStage) -> HashInfos:
-    """Return the hash of each output by path, with its name; it is false for an output without one."""
-    return {path_of(out): out.hash_info or HashInfo() for out in stage.outs}
-
-
-def values_of(infos: HashInfos) -> Hashes:
-    """Return the hashes as texts, by path."""
-    return {path: value_of(info) for path, info in infos.items()}
+def output_contents(stage: DvcStage) -> Contents:
+    """Return the recorded content of each output by path."""
+    return {path_of(out): content_of(out) for out in stage.outs}
 
 
 def value_of(hash_info: HashInfo | None) -> str:
     """Return the hash as text; empty if there is none."""
     return str(hash_info.value) if hash_info else ""
+
+
+def is_executable_file(entry: Any) -> bool:
+    """True for a dependency or output that is an executable file in the workspace."""
+    return is_local(entry) and entry.isfile() and Meta.from_info(entry.fs.info(entry.fs_path)).isexec
+
+
+def _present_hash(entry: Any) -> FileHash:
+    return FileHash(value_of(entry.get_hash()), is_executable=is_executable_file(entry))
 
 
 def files_of(dep: Any) -> list[str]:
@@ -265,13 +270,13 @@ def _dependency(dep: Any, producers: tuple[str, ...]) -> Dependency:
         recorded = parameters_text(dep.hash_info.value) if dep.hash_info else None
         values = parameters_text(dep.read_params()) if dep.exists else None
         return Dependency(path_of(dep), producers, recorded, values, tuple(dep.params))
-    present = value_of(dep.get_hash()) if dep.exists else None
+    present = _present_hash(dep) if dep.exists else None
     return Dependency(path_of(dep), producers, value_of(dep.hash_info) or None, present)
 
 
 def _present(stage: DvcStage) -> Hashes:
     """Hash of each output in the workspace that a run keeps: DVC replaces an edited copy of an import."""
-    present = {path_of(out): value_of(out.get_hash()) for out in stage.outs if out.exists}
+    present = {path_of(out): _present_hash(out) for out in stage.outs if out.exists}
     recorded = recorded_hashes(stage)
     is_replaced = stage.is_import and not stage.frozen
     return {path: value for path, value in present.items() if not is_replaced or recorded.get(path) == value}

@@ -14,17 +14,16 @@ from dvc_data.hashfile.hash_info import HashInfo
 
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import (
-    HashInfos,
     can_be_cached,
+    output_contents,
     output_hashes,
-    output_infos,
     path_of,
     temporary_hashes,
     value_of,
-    values_of,
 )
 from flows.dvc_repo.code.recording import Recording
 from flows.dvc_repo.damaged_objects import set_damaged_output_aside
+from flows.dvc_repo.lock.contents import Contents, hashes_of
 from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.locking import RepoLock
 from flows.dvc_repo.remote.results import Remote
@@ -94,12 +93,12 @@ class Restoration:
                 stage.save_deps()
                 for out in stage.outs:
                     out.hash_info = HashInfo()  # else DVC takes the recorded outputs for those of the new inputs
-            recorded = output_infos(stage)
+            recorded = output_contents(stage)
             is_recorded = all(recorded.values())
             values = recorded if is_recorded else self._cache.entry_outputs(stage)
             if values is None:
                 return False
-            is_restored = self._cache.allows(stage, values_of(values)) and self._bring_into_cache(stage, values)
+            is_restored = self._cache.allows(stage, hashes_of(values)) and self._bring_into_cache(stage, values)
             if not is_restored and not (is_recorded and self._choose_other_result(stage)):
                 return False
             with self._lockfile.ordered_gitignore(stage):
@@ -109,16 +108,16 @@ class Restoration:
             self._lockfile.add(stage)
             return True
 
-    def _bring_into_cache(self, stage: DvcStage, values: HashInfos) -> bool:
+    def _bring_into_cache(self, stage: DvcStage, values: Contents) -> bool:
         """Return True once the cache has the outputs with the hashes `values`; False if they cannot be restored."""
         for out in stage.outs:
-            set_damaged_output_aside(out, [value_of(values[path_of(out)])], self._lock.log)
+            set_damaged_output_aside(out, [value_of(values[path_of(out)].info)], self._lock.log)
         try:
             self._repo.stage_cache.restore(stage, dry=True)
         except RunCacheNotFoundError:
             if not (self._pull and can_be_cached(stage)):
                 return False
-            return self._fetch(stage, {out: values[path_of(out)] for out in stage.outs})
+            return self._fetch(stage, {out: values[path_of(out)].info for out in stage.outs})
         except DvcException:  # a missing dependency, which `begin` reports
             return False
         return True

@@ -121,7 +121,7 @@ class Dispatcher:
             run: Any = self._context.copy().run(
                 run_deployment,
                 f"{FLOW}/{pool}",
-                parameters={"order": order.model_dump()},
+                parameters={"order": order.model_dump(exclude_none=True)},
                 timeout=0,
                 flow_run_name=order.stage,
                 tags=["inkflow", _tag(order, pool)],

@@ -69,7 +69,7 @@ class Executor:
             configure(root, home, order.remote_folder)
             policies = load_policies(root)
             with closing(WorkerProject(root, policies.workers.remote_wait_s, self._cancelled)) as project:
-                project.checkout_inputs(order.stage, order.inputs)
+                project.checkout_inputs(order.stage, order.inputs, order.executables)
                 self._run_stage(root, policies, slots, memory)
                 self.activity = "pushing the result"
                 project.push_result(order.stage, order.run_key)

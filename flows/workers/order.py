@@ -40,6 +40,9 @@ class Order(BaseModel):
     inputs: dict[str, str] = Field(
         default_factory=dict, description="hash of each output of another stage that the stage reads, by path"
     )
+    executables: list[str] | None = Field(
+        None, description="paths of executable files among the inputs; without it, dvc.lock of the commit names them"
+    )
     remote_folder: dict[str, str] = Field(
         default_factory=dict, description="path of each DVC remote that is a folder, by the remote's name"
     )

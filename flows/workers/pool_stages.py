@@ -78,6 +78,7 @@ class PoolStages:
             stage=stage,
             run_key=inputs.run_key,
             inputs=dict(inputs.inputs),
+            executables=list(inputs.executables) or None,  # an older worker refuses an order with this field
             remote_folder=transfer.remote_folders,
             versions=installed_versions(workers.versions_of),
             other_versions=workers.other_versions,

@@ -12,6 +12,7 @@ from dvc_data.hashfile.tree import Tree
 
 from flows.dvc_repo.change_detection import is_in_project, path_of
 from flows.dvc_repo.code.old_content import Files, OldContent, folder_files, md5_of
+from flows.dvc_repo.lock.contents import content_of
 from flows.engine.planning.stage_facts import CosmeticChange
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class CosmeticChanges:
 
     def _change(self, dep: Any, judge: "Judge") -> CosmeticChange | None:
         """Return the change of one dependency; None if it is not cosmetic."""
-        path, old = path_of(dep), str(dep.hash_info.value)
+        path, old = path_of(dep), content_of(dep).hash
         cache, ignore = self._repo.cache.local, self._repo.dvcignore
         content = build(cache, dep.fs_path, self._repo.fs, HASH, ignore=ignore, dry_run=True)[2]
         present = str(content.hash_info.value)

@@ -12,6 +12,7 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
 from dvc.utils.serialize import dumps_yaml
 from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
 
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import (
@@ -27,7 +28,7 @@ from flows.dvc_repo.lock.lockfile import LockfileWriter
 from flows.dvc_repo.remote.layouts import entry_output
 from flows.dvc_repo.remote.results import remove_damaged_entries, run_cache_folder, store_entry
 from flows.engine.environment.records import LOCK as ENVIRONMENT_LOCK
-from flows.engine.planning.stage_facts import CosmeticChange
+from flows.engine.planning.stage_facts import CosmeticChange, is_executable
 from stages.base.errors import InkflowError
 
 if TYPE_CHECKING:  # it imports pydantic, which a run without changes saves
@@ -124,8 +125,8 @@ class Recording:
         with temporary_hashes(stage):
             stage.save_deps()
             for dep in _files(stage):
-                if path_of(dep) in recorded:
-                    dep.hash_info = HashInfo(HASH, recorded[path_of(dep)])
+                if value := recorded.get(path_of(dep)):
+                    dep.hash_info, dep.meta = HashInfo(HASH, str(value)), Meta(isexec=is_executable(value))
             return run_key(stage)
 
     def run_keys(self, stage: DvcStage, changes: Sequence[CosmeticChange]) -> list[str]:
@@ -141,9 +142,9 @@ class Recording:
             return
         recorded = {change.path: change.recorded for change in changes}
         with suppress(InkflowError):  # a remote that fails: the stage can run
-            if self._cache.restorable_infos(stage.addressing, {}) is not None:
+            if self._cache.restorable_contents(stage.addressing, {}) is not None:
                 return
-            found = self._cache.restorable_infos(stage.addressing, recorded)
+            found = self._cache.restorable_contents(stage.addressing, recorded)
             if found is None:
                 return
             with temporary_hashes(stage):

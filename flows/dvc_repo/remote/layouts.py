@@ -9,9 +9,11 @@ from typing import Any
 
 from dvc.repo import Repo
 from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 
 from flows.dvc_repo.change_detection import HASH
+from flows.dvc_repo.lock.contents import Content
 
 DVC_2_HASH = "md5-dos2unix"  # DVC's name for the MD5 of a content whose line ends, in a text, are those of Unix
 
@@ -55,7 +57,13 @@ def entry_hash(entry: Mapping[str, Any]) -> HashInfo:
     return HashInfo(HASH if "hash" in entry else DVC_2_HASH, str(entry[HASH]))
 
 
-def entry_output(path: str, item: HashInfo) -> dict[str, str]:
+def entry_content(entry: Mapping[str, Any]) -> Content:
+    """Return the content of an output in a run-cache entry."""
+    return Content(entry_hash(entry), bool(entry.get(Meta.PARAM_ISEXEC)))
+
+
+def entry_output(path: str, content: Content) -> dict[str, Any]:
     """Return an output as a run-cache entry has it."""
-    name = {} if item.name == DVC_2_HASH else {"hash": HASH}
-    return {"path": path, **name, HASH: str(item.value)}
+    name = {} if content.info.name == DVC_2_HASH else {"hash": HASH}
+    bit = {Meta.PARAM_ISEXEC: True} if content.is_executable else {}
+    return {"path": path, **name, HASH: str(content.info.value), **bit}

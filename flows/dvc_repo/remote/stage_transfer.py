@@ -1,7 +1,8 @@
 """Transfers the inputs and the result of a stage that runs on another machine, through the DVC remote."""
 
+import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,24 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
 
 from flows.core.errors import CannotBeSent, DvcFailed
-from flows.dvc_repo.change_detection import HASH, can_be_cached, files_of, path_of, run_key
+from flows.dvc_repo.change_detection import (
+    HASH,
+    can_be_cached,
+    files_of,
+    is_executable_file,
+    is_local,
+    path_of,
+    run_key,
+)
 from flows.dvc_repo.dvc_config import write_local_config
+from flows.dvc_repo.lock.contents import content_of
 from flows.dvc_repo.remote.results import Remote, verify_downloads
 from flows.engine.processes.files_in_use import overlap
+
+EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,7 @@ class StageInputs:
 
     run_key: str
     inputs: Mapping[str, str]  # hashes of other stages' outputs, by path
+    executables: Sequence[str]  # executable files among these outputs and in them: the bit is part of the key
     files: Sequence[str]  # which the worker gets from git
 
 
@@ -75,6 +89,8 @@ class StageTransfer:
             outputs = [out for upstream in self._graph.successors(stage) for out in upstream.outs]
             used = self._used_outputs(stage)
             inputs = {path_of(out): str(out.hash_info.value) for out in used if out.use_cache and out.hash_info}
+            sent = [out for out in used if path_of(out) in inputs]
+            executables = {path_of(item) for item in [*sent, *_read_from(stage, sent)] if is_executable_file(item)}
             files = [path_of(out) for out in used if not out.use_cache]
             for dep in stage.deps:
                 if isinstance(dep, ParamsDependency):
@@ -82,7 +98,7 @@ class StageTransfer:
                 elif dep.fs_path and not any(overlap(dep.fs_path, out.fs_path) for out in outputs):
                     files += files_of(dep)
             definition = str(Path(stage.path).relative_to(stage.repo.root_dir))
-            return StageInputs(run_key(stage), inputs, sorted({definition, *files}))
+            return StageInputs(run_key(stage), inputs, sorted(executables), sorted({definition, *files}))
 
     def _used_outputs(self, stage: DvcStage) -> list[Any]:
         """Outputs of other stages that the stage reads."""
@@ -120,20 +136,43 @@ class WorkerProject:
         verify_downloads(self._repo)
         self._remote = Remote(self._repo, wait_s, stop_event)
 
-    def checkout_inputs(self, stage: str, inputs: Mapping[str, str]) -> None:
-        """Pull `inputs` of `stage`, given as hashes by path, and check them out into the workspace."""
+    def checkout_inputs(self, stage: str, inputs: Mapping[str, str], executables: Sequence[str] | None = None) -> None:
+        """Pull inputs of a stage, and check them out into the workspace.
+
+        Args:
+            stage: the stage.
+            inputs: the hash of each output of another stage that it reads, by path.
+            executables: the executable files among them; None for those that dvc.lock names.
+        """
         self._remote.ensure_configured(stage)
         missing = dict(inputs)
         try:
             outs = [(out, missing.pop(path_of(out))) for out in self._repo.index.outs if path_of(out) in missing]
             self._remote.pull(stage, list(inputs.values()))
+            recorded = [path_of(out) for out, _ in outs if content_of(out).is_executable]
             for out, value in outs:
-                out.hash_info, out.obj = HashInfo(HASH, value), None
+                out.hash_info, out.obj, out.meta = HashInfo(HASH, value), None, Meta()
                 out.checkout(force=True)
+            self._set_modes(stage, [out for out, _ in outs], recorded if executables is None else executables)
         except DvcException as error:
             raise DvcFailed(f"{stage}: its inputs cannot be checked out: {error}") from error
         if missing:
             raise DvcFailed(f"{stage}: no stage of this commit's dvc.yaml has the output {', '.join(missing)}")
+
+    def _set_modes(self, stage: str, outs: Sequence[Any], executables: Collection[str]) -> None:
+        """Make the files `executables` among those of `outs` executable, and the other ones that `stage` reads not.
+
+        An earlier order may have left a file with the same content and the other mode.
+        """
+        readers = [item for item in self._repo.index.stages if item.addressing == stage]
+        read = [dep for reader in readers for dep in _read_from(reader, outs)]
+        for item in filter(lambda item: is_local(item) and item.isfile(), [*outs, *read]):
+            is_wanted = path_of(item) in executables
+            if is_executable_file(item) != is_wanted:
+                file = Path(item.fs_path)
+                self._repo.cache.local.unprotect(str(file))  # else the mode is also that of the object in the cache
+                mode = file.stat().st_mode
+                file.chmod(mode | EXECUTABLE if is_wanted else mode & ~EXECUTABLE)
 
     def push_result(self, stage: str, key: str) -> None:
         """Push the result of `stage` under `key` to the remote."""
@@ -142,6 +181,12 @@ class WorkerProject:
     def close(self) -> None:
         """Close DVC's databases."""
         self._repo.close()
+
+
+def _read_from(stage: DvcStage, outs: Sequence[Any]) -> list[Any]:
+    """Return the dependencies of `stage` that are one of `outs`, lie in one, or contain one."""
+    files = [dep for dep in stage.deps if dep.fs_path and not isinstance(dep, ParamsDependency)]
+    return [dep for dep in files if any(overlap(dep.fs_path, out.fs_path) for out in outs)]
 
 
 def configure(root: Path, home: Path, remote_folders: Mapping[str, str]) -> None:

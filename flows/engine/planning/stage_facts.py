@@ -9,7 +9,27 @@ from flows.engine.environment.grades import Difference
 from flows.engine.planning.change_messages import ABSENT, ALWAYS, NEVER_RUN, OTHER_RESULT, Change, value_changes
 from flows.engine.types import Stage
 
-Hashes = Mapping[str, str]  # DVC's content hash by path
+Hashes = Mapping[str, str]  # DVC's content hash by path, with the executable bit if it is a `FileHash`
+
+
+class FileHash(str):
+    """A content hash with the executable bit of the file, which is part of a run-cache key of DVC.
+
+    Hashes with different bits are equal: DVC does not run a stage again for the bit alone.
+    """
+
+    is_executable: bool
+
+    def __new__(cls, value: str, *, is_executable: bool = False) -> "FileHash":
+        """Add the bit to the hash `value`."""
+        self = super().__new__(cls, value)
+        self.is_executable = is_executable
+        return self
+
+
+def is_executable(value: str) -> bool:
+    """Returns whether a content hash is of an executable file."""
+    return isinstance(value, FileHash) and value.is_executable
 
 
 @dataclass(frozen=True)
