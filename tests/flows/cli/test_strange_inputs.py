@@ -42,7 +42,7 @@ def test_a_named_pipe_among_the_inputs(toy: Toy, verb: list[str]) -> None:
 def test_a_named_pipe_as_an_output(toy: Toy) -> None:
     """A stage that makes a pipe fails, and nothing is recorded."""
     write_stage(toy, "params: []", "mkfifo out")
-    with pytest.raises(SpecialFile, match=r"^out is a named pipe"):
+    with pytest.raises(SpecialFile, match=r"^s: out is a named pipe"):
         main(["run", "--no-server"])
     assert not Path("dvc.lock").exists()
 
@@ -63,7 +63,7 @@ def test_a_parameter_that_dvc_cannot_record(toy: Toy, file: str, content: str, m
     toy.write({file: content})
     with pytest.raises(
         PipelineInvalid,
-        match=f"^{message}(, expected text, .*; write it as |.*; write all )",
+        match=f"^(s: )?{message}(, expected text, .*; write it as |.*; write all )",
     ):
         main(verb)
 

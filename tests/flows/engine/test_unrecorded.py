@@ -143,4 +143,4 @@ def test_data_set_without_a_record(toy: Toy) -> None:
     assert make_plan()["a"].verdict is Verdict.RUN
     error = run_engine().error
     assert isinstance(error, DvcFailed)
-    assert str(error) == "Dataset information missing from dvc.lock file"
+    assert str(error) == "a: Dataset information missing from dvc.lock file"
