@@ -6,6 +6,7 @@ prefect.yaml since the last deployment win.
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,30 @@ def finish_deployments(client: SyncPrefectClient, root: Path, home: Path) -> Non
             content = {"parameter_openapi_schema": schema | {"additionalProperties": False}}
             client.request("PATCH", "/deployments/{id}", path_params={"id": item["id"]}, json=content)
     write_sealed(home / DEPLOYED, {_key(entry): _schedules(entry) for entry in entries})
+
+
+def run_commands(client: SyncPrefectClient, root: Path) -> list[str]:
+    """Returns the commands that start the first deployment of prefect.yaml and the stages, as lines with comments."""
+    commands = {"inkflow run": "the same stages from here, on the same page"}
+    entry = _read_file(root)["deployments"][0]
+    for item in _existing(client, [entry])[:1]:
+        flow = client.request("GET", "/flows/{id}", path_params={"id": item["flow_id"]}).json()["name"]
+        schedule = _cron_schedule(entry)
+        comment = f"now instead of by its schedule {schedule}" if schedule else ""
+        name = shlex.quote(f"{flow}/{entry['name']}")
+        commands = {f"prefect deployment run {name} --watch": comment} | commands
+    width = max(map(len, commands))
+    return [
+        f"  {command:{width}}    # {comment}" if comment else f"  {command}" for command, comment in commands.items()
+    ]
+
+
+def _cron_schedule(entry: Mapping[str, Any]) -> str:
+    """Returns the first active cron schedule of `entry` with its time zone, as written; an empty text if none."""
+    for item in [entry.get("schedule"), *(entry.get("schedules") or [])]:
+        if isinstance(item, Mapping) and item.get("cron") and item.get("active", True):
+            return " ".join(map(str, filter(None, (item["cron"], item.get("timezone")))))
+    return ""
 
 
 def _read_file(root: Path) -> Mapping[str, Any]:

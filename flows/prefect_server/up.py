@@ -253,7 +253,11 @@ def _notifications(settings: Settings) -> Iterator[Callable[[], None]]:
 
 def _instructions(settings: Settings, pools: Sequence[str]) -> str:
     """Returns the text that tells the user where everything is, once it runs."""
+    from flows.prefect_server.deployments import run_commands
+
     password, export = _password_hints(settings)
+    with _prefect_client() as client:
+        commands = run_commands(client, settings.root)
     told = [*(["the webhook"] if settings.webhook else []), *map(shown, settings.notify)]
     messages = f"to {', '.join(told)}, when an unattended run fails" if told else "none; set --webhook or --notify"
     return "\n".join(
@@ -267,8 +271,7 @@ def _instructions(settings: Settings, pools: Sequence[str]) -> str:
             "In another terminal:",
             f"  export PREFECT_API_URL={settings.api_url}",
             *export,
-            "  prefect deployment run inkflow/nightly --watch    # now instead of at 2 in the morning",
-            "  inkflow run                                       # the same stages from here, on the same page",
+            *commands,
             "",
             "Ctrl-C ends the server, the workers and their runs.",
         ]
