@@ -25,7 +25,7 @@ from flows.core.values import counted
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import RUN_ITSELF, Run
-from flows.prefect_server.automations import HEARTBEAT_EVENT
+from flows.prefect_server.crashes import HEARTBEAT_EVENT
 from flows.prefect_server.environment import HEARTBEAT_S
 from flows.prefect_server.server_check import check_health, configured_url
 from flows.status.renewal import renews_status

@@ -10,10 +10,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
+from flows.prefect_server.crashes import HEARTBEAT_EVENT, SILENT
+
 CRASH_AUTOMATION = "inkflow: runs that fell silent"  # the name by which an earlier one is found; it never changes
 # What earlier versions stored for the webhook: `flows.prefect_server.notifier` calls it now.
 RETIRED_AUTOMATION, RETIRED_BLOCK = "inkflow: a nightly run went wrong", "inkflow-webhook"
-HEARTBEAT_EVENT = "prefect.flow-run.heartbeat"
 FINAL_EVENTS = {
     f"prefect.flow-run.{name}" for name in ("Completed", "Cached", "Failed", "Cancelled", "Crashed", "TimedOut")
 }
@@ -24,7 +25,8 @@ MISSED_HEARTBEATS = 3  # before a run counts as dead
 def crash_automation(heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> AutomationCore:
     """Returns the automation that marks runs without a heartbeat as crashed.
 
-    It covers runs whose process and worker both died: neither can report the crash.
+    It covers runs whose process and worker both died: neither can report the crash. The server counts by the wall
+    clock. After a suspend of the machine it marks living runs too, which `retry-crashed` sets back to running.
     """
     return AutomationCore(
         name=CRASH_AUTOMATION,
@@ -38,7 +40,7 @@ def crash_automation(heartbeat_s: int = DEFAULT_HEARTBEAT_S) -> AutomationCore:
             threshold=1,
             within=timedelta(seconds=MISSED_HEARTBEATS * heartbeat_s),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat: its process and its worker died")],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=SILENT)],
     )
 
 

@@ -1,6 +1,7 @@
-"""Flow runs that died together with an earlier `inkflow up`, by a power cut or a kill: marked as crashed at its start.
+"""Flow runs that ended together with an earlier `inkflow up`: its next start marks them as crashed.
 
-Nobody else can report their end, and until it is known they hold the slot of their deployment.
+No other process can report their end, and until it is known they hold the slot of their deployment. A stop of `inkflow
+up` ends its runs as a kill or a power cut does, but the message of their state tells the stop from a crash.
 """
 
 import hashlib
@@ -9,12 +10,14 @@ import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     WorkerFilter,
@@ -24,15 +27,16 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events import Event, Resource
-from prefect.states import Cancelled, Crashed
+from prefect.states import AwaitingRetry, Cancelled, Crashed
 
+from flows.prefect_server.crashes import SILENT
 from flows.prefect_server.credentials import HOME
 from stages.base.files import write_text
 
 WORKER_LABEL = "prefect.worker.name"
 STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 PAGE_SIZE = 200
-MESSAGE = "its process ended together with `inkflow up`"
+RETRY_FLOW = "retry-crashed"
 ID_FILE = "worker-id"  # in HOME
 MACHINE_ID = Path("/etc/machine-id")  # differs where a folder was copied together with its id
 
@@ -62,54 +66,72 @@ def _read_or_create_id(path: Path) -> str:
     return text
 
 
-def find_dead_runs(client: SyncPrefectClient, root: Path, pools: Sequence[str]) -> list[FlowRun]:
+def find_dead_runs(client: SyncPrefectClient, root: Path, pools: Sequence[str], since: datetime) -> list[FlowRun]:
     """Returns the unfinished runs of the workers of `inkflow up` in `root`; call it while no such worker runs.
 
-    A run whose worker is unknown, since it died early, is one of them if its pool has no other worker.
+    A run whose worker is unknown, since it died early, is one of them if its pool has no other worker. The automation
+    for missing heartbeats may have marked some of them already, since the server started at the time `since`.
     """
+    unfinished = FlowRunFilter(state=_in_states(STATES))
+    marked = FlowRunFilter(state=_in_states([StateType.CRASHED]), end_time=FlowRunFilterEndTime(after_=since))
     dead = []
     for pool in pools:
         name = worker_name(root, pool)
         online = client.read_workers_for_work_pool(pool, WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"])))
         others = [worker for worker in online if worker.name != name]
         owners = {name} if others else {name, None}
-        dead += [run for run in _unfinished_runs(client, pool) if run.labels.get(WORKER_LABEL) in owners]
+        found = _read_runs(client, pool, unfinished) + list(filter(_is_silent, _read_runs(client, pool, marked)))
+        dead += [run for run in found if run.labels.get(WORKER_LABEL) in owners]
     return dead
 
 
-def mark_dead_runs(client: SyncPrefectClient, runs: Sequence[FlowRun]) -> list[str]:
-    """Marks those of `runs` whose state is still the same as crashed, or cancelled if that was asked for.
+def _is_silent(run: FlowRun) -> bool:
+    """Returns True if the automation for missing heartbeats has marked the run."""
+    return run.state is not None and run.state.is_crashed() and run.state.message == SILENT
+
+
+def mark_dead_runs(client: SyncPrefectClient, runs: Sequence[FlowRun], message: str) -> list[str]:
+    """Marks those of `runs` that have not changed as crashed, or cancelled if that was asked for.
+
+    A run of `retry-crashed` is no crash to tell of: it starts again by itself, as no other run would retry its retry.
 
     Returns:
-        The names of these runs.
+        The names of the marked runs.
     """
     marked = []
     for run in runs:
-        state = client.read_flow_run(run.id).state
-        if state is not None and run.state is not None and state.id == run.state.id:
-            _release_followers(client, run)
-            final: State[Any] = Cancelled(message=MESSAGE) if state.is_cancelling() else Crashed(message=MESSAGE)
-            client.set_flow_run_state(run.id, final)
-            marked.append(run.name)
+        now = client.read_flow_run(run.id)
+        if now.state is None or run.state is None or (now.state.id != run.state.id and not _is_silent(now)):
+            continue
+        _release_followers(client, run)
+        final: State[Any] = Cancelled(message=message) if now.state.is_cancelling() else Crashed(message=message)
+        if not now.state.is_cancelling() and client.read_flow(run.flow_id).name == RETRY_FLOW:
+            final = AwaitingRetry(scheduled_time=datetime.now(UTC), message=message)
+        client.set_flow_run_state(run.id, final, force=_is_silent(now))
+        marked.append(run.name)
     return marked
 
 
 def _release_followers(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Sends an event with the id of the last state's event.
+    """Sends events with the ids of the last two states' events.
 
     An event of a state follows that of the state before. A new server has not seen the latter, and would hold back the
     event of the crash, which starts the run again, for 15 minutes.
     """
-    assert run.state is not None
     resource = Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name})
-    event = Event(id=run.state.id, event="inkflow.run.died", resource=resource)
-    client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
+    states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)[-2:]
+    events = [Event(id=state.id, event="inkflow.run.died", resource=resource) for state in states]
+    client.request("POST", "/events", json=[event.model_dump(mode="json") for event in events]).raise_for_status()
 
 
-def _unfinished_runs(client: SyncPrefectClient, pool: str) -> list[FlowRun]:
+def _in_states(types: list[StateType]) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
+
+
+def _read_runs(client: SyncPrefectClient, pool: str, selected: FlowRunFilter) -> list[FlowRun]:
     runs: list[FlowRun] = []
     while page := client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=STATES))),
+        flow_run_filter=selected,
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
         limit=PAGE_SIZE,
         offset=len(runs),

@@ -14,13 +14,13 @@ import psutil
 
 from flows.core.code_path import own_command
 from flows.engine.processes.command_runner import die_with_parent, mark
-from flows.engine.processes.process_trees import terminate_trees
+from flows.engine.processes.process_trees import GRACE_S, terminate_trees
 from flows.prefect_server.watchdog import MARK, terminate_marked
 from stages.base.errors import InkflowError
 
 MAX_RESTARTS = 5  # of one process, each less than STABLE_S after the one before
 STABLE_S = 600.0  # uptime after which restarts are counted from 0 again
-REPORT_S = 15.0  # for flow runs to report their end to the server
+END_S = 2 * GRACE_S  # for flow runs to end their stages; what they leave is repaired as after a kill
 LOG_BYTES = 5_000_000  # of a log, and of the older part beside it
 LOG_TAIL_LINES = 3  # in the message about a process that does not stay up
 
@@ -117,12 +117,14 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Terminates flow runs, workers and server, in this order: runs report their end to the server."""
+        """Terminates server, flow runs and workers, in this order.
+
+        With the server away, no run can report that it crashed: its state stays, and the next `inkflow up` finds it.
+        """
         servers, workers = self._processes[:1], self._processes[1:]
+        _terminate(servers)
         self._terminate_runs(workers)
-        for supervised in [*workers, *servers]:
-            terminate_trees([supervised.process.pid])
-            supervised.process.wait()
+        _terminate(workers)
         if self._watchdog is not None and self._watchdog.stdin is not None:
             self._watchdog.stdin.close()
             self._watchdog.wait()
@@ -151,4 +153,10 @@ class Supervisor:
         for run in runs:
             with suppress(psutil.Error):
                 run.send_signal(signal.SIGTERM)
-        psutil.wait_procs(runs, timeout=REPORT_S)
+        psutil.wait_procs(runs, timeout=END_S)
+
+
+def _terminate(processes: Sequence[SupervisedProcess]) -> None:
+    for supervised in processes:
+        terminate_trees([supervised.process.pid])
+        supervised.process.wait()

@@ -13,6 +13,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from flows.core.redaction import mask, say
 from flows.core.signals import handle_termination
 from flows.engine.policy import load_policies
 from flows.engine.processes.process_trees import terminate_trees
+from flows.prefect_server.crashes import end_message, forget_stop, note_stop
 from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
 from flows.prefect_server.database import DATABASE_FILE
 from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
@@ -61,14 +63,16 @@ def up(arguments: argparse.Namespace) -> int:
         # Secrets for the server and for this process, not for runs.
         hidden = variables_set(dict.fromkeys((DATABASE, WEBHOOK, NOTIFY)))
         with hidden, Supervisor(root, settings.home) as supervisor, _notifications(settings) as notify:
+            started = datetime.now(UTC)
             supervisor.add("server", _server_arguments(settings), settings.server_environment())
             say(f"Starting Prefect's server at {settings.ui_url} ...")
             _wait_for_server(settings, supervisor, stop)
             if not stop.is_set():
-                pools, dead_runs = _start_workers(settings, supervisor)
+                pools, dead_runs = _start_workers(settings, supervisor, started)
                 notify()
                 _deploy(settings, supervisor, stop)
-                _mark_dead_runs(dead_runs)
+                if not stop.is_set():  # else the next start does so: this server ends before it starts them again
+                    _mark_dead_runs(dead_runs, settings.home)
                 say(_instructions(settings, pools))
                 address.write_text(settings.api_url, encoding="utf-8")
                 page = write_page(settings.home, settings.ui_url, settings.password)
@@ -78,6 +82,7 @@ def up(arguments: argparse.Namespace) -> int:
                 for name in supervisor.restart_dead():
                     say(f"{name} died and was restarted")
             say("Stopping ...")
+            note_stop(settings.home)
             address.unlink(missing_ok=True)
             (settings.home / PAGE_FILE).unlink(missing_ok=True)
     say(f"Stopped. The database and the logs stay in {HOME} for the next start.")
@@ -133,11 +138,11 @@ def _wait_for_server(settings: Settings, supervisor: Supervisor, stop: threading
     raise InkflowError(f"Prefect's server does not respond after {START_TIMEOUT_S:g} s; its log is {log}{remedy}")
 
 
-def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str], list["FlowRun"]]:
+def _start_workers(settings: Settings, supervisor: Supervisor, started: datetime) -> tuple[list[str], list["FlowRun"]]:
     """Creates the pools and automations, and starts a worker for each pool.
 
     Returns:
-        The names of the pools, and the runs that died with an earlier `inkflow up`.
+        The names of the pools, and the runs that ended with an earlier `inkflow up`; the server started at `started`.
     """
     environment = settings.client_environment()
     with variables_set(environment | QUIET):  # Prefect reads its settings here; workers and runs do not inherit them
@@ -151,7 +156,7 @@ def _start_workers(settings: Settings, supervisor: Supervisor) -> tuple[list[str
                 create_pool(client, settings.root, name)
             for name, limits in load_policies(settings.root).pools.items():
                 set_limits(client, name, limits)
-            dead_runs = find_dead_runs(client, settings.root, names)
+            dead_runs = find_dead_runs(client, settings.root, names, started)
             set_up_automations(client)
     environment = settings.worker_environment()
     for name in names:
@@ -197,13 +202,14 @@ def _deploy(settings: Settings, supervisor: Supervisor, stop: threading.Event) -
         finish_deployments(client, settings.root, settings.home)
 
 
-def _mark_dead_runs(runs: Sequence["FlowRun"]) -> None:
-    """Marks the runs that died with an earlier `inkflow up`; the deployments are there that start them again."""
+def _mark_dead_runs(runs: Sequence["FlowRun"], home: Path) -> None:
+    """Marks the runs that ended with an earlier `inkflow up`; the deployments are there that start them again."""
     from flows.prefect_server.dead_runs import mark_dead_runs
 
     with _prefect_client() as client:
-        if names := mark_dead_runs(client, runs):
+        if names := mark_dead_runs(client, runs, end_message(home)):
             say(f"Ended with an earlier `inkflow up`, now marked as crashed: {', '.join(names)}")
+    forget_stop(home)
 
 
 @contextmanager

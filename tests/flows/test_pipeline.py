@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.prefect_server.automations import HEARTBEAT_EVENT
+from flows.prefect_server.crashes import HEARTBEAT_EVENT
 from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
 from tests.support.http_server import Server, status
 from tests.support.prefect_api import api

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -18,7 +19,15 @@ from flows.core.alarms import DRIFT
 from flows.core.notices import read_kept
 from flows.core.redaction import mask, say
 from flows.prefect_server.api_client import connect, request
-from flows.prefect_server.crashes import ERROR_LEVEL, GAVE_UP, crash_reason
+from flows.prefect_server.crashes import (
+    ERROR_LEVEL,
+    GAVE_UP,
+    HEARTBEAT_EVENT,
+    LIFE_SIGN_S,
+    SILENT,
+    STOPPED,
+    crash_reason,
+)
 from flows.prefect_server.notifications.outbox import Outbox
 from flows.prefect_server.notifications.receivers import POST_TIMEOUT_S, Receiver
 from stages.base.digests import sealed
@@ -85,7 +94,7 @@ class Notifier(threading.Thread):
         record["since"] = min(record["since"], _latest())  # the clock may have been set back
         try:
             for event in _events(api, datetime.fromisoformat(record["since"]) - timedelta(seconds=LATENESS_S)):
-                if event["id"] not in record["seen"]:
+                if event["id"] not in record["seen"] and not _is_undecided(event):
                     try:
                         self._handle(event, api)
                     except (LookupError, TypeError, AttributeError, ValueError) as error:  # any client sends events
@@ -117,12 +126,14 @@ class Notifier(threading.Thread):
         if deployment is None or related.get("flow") == STAGE_FLOW:
             return
         resource, failing = event["resource"], self._record["failing"]
-        run = resource["prefect.resource.id"].removeprefix("prefect.flow-run.")
         name, state = resource["prefect.resource.name"], resource["prefect.state-name"]
+        run = str(UUID(resource["prefect.resource.id"].removeprefix("prefect.flow-run.")))
         if state == WAITING:
             self._record["waiting"].setdefault(run, [event["occurred"], deployment, name])
             return
         self._record["waiting"].pop(run, None)
+        if state == "Crashed" and _is_no_crash(api, run, event["occurred"], resource.get("prefect.state-message")):
+            return
         message = _message(api, run, state, resource.get("prefect.state-message") or "")
         if state not in GOOD:
             self._post_failure(event["occurred"], (event["id"], deployment, run, name, state, message))
@@ -185,6 +196,28 @@ class Notifier(threading.Thread):
         }
         for waiting in self._record["waiting_posts"].values():
             waiting.append([datetime.now(UTC).isoformat(), post])
+
+
+def _is_undecided(event: Mapping[str, Any]) -> bool:
+    """Returns True for a run that was marked since it sent no heartbeat, until it had the time to send the next one."""
+    is_silent = event["resource"].get("prefect.state-message") == SILENT
+    return is_silent and _age_s(event["occurred"], datetime.now(UTC).isoformat()) < LIFE_SIGN_S
+
+
+def _is_no_crash(api: httpx.Client, run: str, occurred: str, message: str | None) -> bool:
+    """Returns True if `inkflow up` was stopped while the run ran, or if the run sent a heartbeat after its mark."""
+    if message != SILENT:
+        return message == STOPPED
+    until = datetime.fromisoformat(occurred) + timedelta(seconds=LIFE_SIGN_S)  # later ones are of the next start
+    sent = {
+        "event": {"name": [HEARTBEAT_EVENT]},
+        "resource": {"id": [f"prefect.flow-run.{run}"]},
+        "occurred": {"since": occurred, "until": until.isoformat()},
+    }
+    if request(api, "POST", "/events/filter", filter=sent, limit=1).json()["events"]:
+        return True
+    states = request(api, "GET", f"/flow_run_states/?flow_run_id={run}").json()
+    return any(state["message"] == STOPPED and _age_s(occurred, state["timestamp"]) >= 0 for state in states)
 
 
 def _message(api: httpx.Client, run: str, state: str, message: str) -> str:

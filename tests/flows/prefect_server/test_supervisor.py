@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.prefect_server import supervisor
-from flows.prefect_server.supervisor import MAX_RESTARTS, SupervisedProcess
+from flows.prefect_server.supervisor import MAX_RESTARTS, SupervisedProcess, Supervisor
 from stages.base.errors import InkflowError
 from tests.conftest import wait_until
 
@@ -88,3 +88,30 @@ def test_long_log_is_cut_on_a_full_disk(
     assert not (tmp_path / "log.new").exists()
     log.unlink()
     worker.cut_log()
+
+
+WORKER = """
+import os, pathlib, signal, subprocess, sys, time
+if sys.argv[1:] == ["run"]:
+    def end(*_):
+        server = int(pathlib.Path("server.pid").read_text())
+        pathlib.Path("told").write_text(str(os.path.exists(f"/proc/{server}")))
+        sys.exit()
+    signal.signal(signal.SIGTERM, end)
+    pathlib.Path("runs").touch()
+else:
+    subprocess.Popen([sys.executable, __file__, "run"])
+time.sleep(600)
+"""
+SERVER = "import os, pathlib, time; pathlib.Path('server.pid').write_text(str(os.getpid())); time.sleep(600)\n"
+
+
+def test_no_run_tells_the_server_that_a_stop_ended_it(tmp_path: Path) -> None:
+    """The server ends before the runs do: their state is then that of a run that died with `inkflow up`."""
+    (tmp_path / "serve.py").write_text(SERVER)
+    (tmp_path / "work.py").write_text(WORKER)
+    with Supervisor(tmp_path, tmp_path) as processes:
+        processes.add("server", ["serve"], {"PYTHONPATH": str(tmp_path)})
+        processes.add("worker", ["work"], {"PYTHONPATH": str(tmp_path)})
+        wait_until(lambda: (tmp_path / "server.pid").exists() and (tmp_path / "runs").exists(), timeout_s=60)
+    assert (tmp_path / "told").read_text() == "False"

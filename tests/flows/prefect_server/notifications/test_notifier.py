@@ -1,6 +1,7 @@
 """The webhook of `inkflow up`: tells each failure once, and that a deployment works again."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import ThreadingHTTPServer
@@ -17,6 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Failed, Late, Running, Scheduled
 
 from flows.core.alarms import DRIFT
+from flows.prefect_server.crashes import HEARTBEAT_EVENT, SILENT, STOPPED
 from flows.prefect_server.notifications.notifier import WAITING, Notifier
 from flows.prefect_server.notifications.receivers import Webhook
 from tests.conftest import wait_until
@@ -254,6 +256,27 @@ def test_repeated_crash_of_a_run_is_one_post(told: Told) -> None:
         told.set_state(run, Crashed(message=f"exit {number}"))
     told.set_state(stage, Failed(message="x"))
     assert told.poll() == [("nightly-2", "Crashed", "exit 0")]
+
+
+def test_a_run_that_lives_or_was_stopped_is_not_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without a heartbeat is told once it is known to be dead; one that lives or ended with a stop is not."""
+    lives, stopped, dead = (told.create_run(name) for name in ("lives", "stopped", "dead"))
+    told.set_state(stopped, Crashed(message=STOPPED))
+    for run in (lives, dead):
+        told.set_state(run, Crashed(message=SILENT))
+    assert told.poll() == []
+    resource = {"prefect.resource.id": f"prefect.flow-run.{lives}"}
+    mark = told.client.read_flow_run(lives).state
+    assert mark is not None
+    occurred = (mark.timestamp + timedelta(seconds=0.5)).isoformat()
+    told.send([{"id": str(uuid4()), "occurred": occurred, "event": HEARTBEAT_EVENT, "resource": resource}])
+    for run in (stopped, lives):
+        told.set_state(run, Running())
+    told.set_state(stopped, Crashed(message=SILENT))  # by the server's automation, before `inkflow up` marks it
+    told.set_state(stopped, Crashed(message=STOPPED))
+    monkeypatch.setattr("flows.prefect_server.notifications.notifier.LIFE_SIGN_S", 1.0)  # a minute otherwise
+    time.sleep(1.1)
+    assert told.poll() == [("dead", "Crashed", SILENT)]
 
 
 @pytest.mark.farm
