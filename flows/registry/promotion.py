@@ -12,13 +12,12 @@ from flows.core.project import STATE, make_state_folder
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import Artifact, find_artifact, outdated_stages
 from flows.engine.types import file_name
-from flows.registry.gto_names import name_re
+from flows.registry.gto_names import GTOException, SemVer, name_re
 from flows.registry.judgement import judge
 from flows.registry.model_files import outputs_at_commit
 from flows.registry.publication import fetch_tags, git_remote, push_tags, push_version, remote_tags
 from flows.registry.tags import (
     ROLLED_BACK_FROM,
-    VERSION,
     Assignment,
     ModelVersion,
     Registry,
@@ -32,6 +31,7 @@ from stages.base.shown_text import remove_controls
 from stages.base.suggestions import did_you_mean
 
 UNFINISHED = STATE / "rollbacks"  # a note of each from before its tag is made until its result was shown
+LONGEST_NAME = 100  # characters of a stage or version: a tag is a file, whose name also has the model's
 REASONS = ("Gates", "Compared", "Forced")  # trailers of a version that the tag of its stage repeats
 
 
@@ -187,12 +187,20 @@ def check_names(stage: str, version: str | None = None) -> None:
     """Checks the names of a stage and of a version.
 
     Raises:
-        InvalidInput: the stage has other characters than letters, digits, - and _; the version has another form.
+        InvalidInput: the stage has other characters than letters, digits, - and _; the version is none of GTO's, or
+            Git refuses it in the name of a tag.
     """
-    if version is not None and not VERSION.fullmatch(version):
-        raise InvalidInput(f"--version {version}: expected a version such as v1.2.3")
-    if not name_re.search(stage) or "/" in stage:
-        raise InvalidInput(f"{stage!r} is no name of a stage: expected letters, digits, - and _, such as prod")
+    if version is not None:
+        try:
+            SemVer(version)
+        except GTOException as error:
+            raise InvalidInput(f"--version {version}: expected a version such as v1.2.3") from error
+        if len(version) > LONGEST_NAME or version.endswith(".lock"):
+            raise InvalidInput(f"--version {version}: expected a version such as v1.2.3, of a tag that Git allows")
+    if not name_re.fullmatch(stage) or "/" in stage or len(stage) > LONGEST_NAME:
+        raise InvalidInput(
+            f"{stage!r} is no name of a stage: expected at most {LONGEST_NAME} letters, digits, - and _, such as prod"
+        )
 
 
 def _check_reason(force: str | None) -> None:
