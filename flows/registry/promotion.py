@@ -15,7 +15,8 @@ from flows.engine.types import file_name
 from flows.registry.gto_names import GTOException, SemVer, name_re
 from flows.registry.judgement import judge
 from flows.registry.model_files import outputs_at_commit
-from flows.registry.publication import fetch_tags, git_remote, push_tags, push_version, remote_tags
+from flows.registry.overtaken import fetch_tags, remote_tags
+from flows.registry.publication import git_remote, push_tags, push_version
 from flows.registry.tags import (
     ROLLED_BACK_FROM,
     Assignment,
@@ -65,27 +66,26 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
     Raises:
         PromotionRefused: the project is not committed or outdated, a gate failed, or the model is worse.
         InvalidInput: there is no such artifact, or a name or the reason is not allowed.
-        RegistryFailed: the version exists at another commit.
+        RegistryFailed: the version exists at another commit, or another promotion came first; no tag is left.
     """
     check_names(stage, version)
     _check_reason(force)
     remote = git_remote(root) if push else ""
-    artifact = find_artifact(root, model)
-    _check_committed(root, artifact)
+    artifact = _committed_artifact(root, model)
     if push:
         remotes.require_default_remote(root)
         fetch_tags(root, remote)
-    registry = Registry(root)
-    versions, commit = registry.versions(model), head_commit(root)
+    registry, commit = Registry(root), head_commit(root)
+    versions = registry.versions(model)
     holder = next((item for item in versions if stage in item.stages), None)
     registered = next((item.version for item in versions if item.commit == commit), None)
     if registered and version not in (None, registered):
         raise InvalidInput(f"--version {version}: this commit is already {model} {registered}; leave the option out")
     if holder is not None and holder.version == registered:
-        if push:  # of an earlier call, whose push failed
-            push_version(root, model, remote)
-            return Promotion(model, stage, registered, None, {}, True)
-        raise InvalidInput(f"{model} {registered} holds {stage} already; there is nothing to do but --push")
+        if not push:
+            raise InvalidInput(f"{model} {registered} holds {stage} already; there is nothing to do but --push")
+        push_version(root, model, remote, made=())  # of an earlier call, whose push failed
+        return Promotion(model, stage, registered, None, {}, True)
     judgement = judge(root, artifact, holder)
     if judgement.problems and not force:
         raise PromotionRefused(
@@ -93,13 +93,14 @@ def promote(root: Path, model: str, stage: str, *, version: str | None, force: s
             "the reason to do it nevertheless: --force REASON"
         )
     facts = artifact.facts | judgement.facts | ({"Forced": force} if force and judgement.problems else {})
+    made = []
     if registered is None:
         subject = f"{model} {version}" if version else f"Version of {model}"
         registered = registry.register(model, commit, version, with_trailers(subject, facts))
-    reasons: dict[str, str] = {key: facts[key] for key in REASONS if key in facts}
-    _assign(registry, model, stage, registered, reasons)
+        made = [registry.version_tag(model, registered)]
+    made += [_assign(registry, model, stage, registered, {key: facts[key] for key in REASONS if key in facts})]
     if push:
-        push_version(root, model, remote)
+        push_version(root, model, remote, made)
     return Promotion(model, stage, registered, holder.version if holder else None, facts, push)
 
 
@@ -117,6 +118,7 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
 
     Raises:
         InvalidInput: no version held the stage before, several models hold it, or the note of a rollback is damaged.
+        RegistryFailed: another promotion came first; no tag of this is left.
     """
     check_names(stage)
     remote = git_remote(root) if push else ""
@@ -135,7 +137,7 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
         if before:
             note_once("the last rollback did not come to its end, and is finished; repeat it to go back further")
         if push:
-            push_tags(root, holder.model, remote, needed=holder.version)
+            push_tags(root, holder.model, remote, made=(), needed=holder.version)
         return Promotion(holder.model, stage, holder.version, before, {}, push)
     earlier = _earlier(history, holder.version)
     if earlier is None:
@@ -146,9 +148,9 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
     note = {"model": holder.model, "stage": stage, "from": holder.version, "to": earlier, "after": history[-1].tag}
     make_state_folder(root)
     write_json(_note_path(root, holder.model, stage), sealed(note))
-    _assign(registry, holder.model, stage, target.version, {ROLLED_BACK_FROM: holder.version})
+    made = _assign(registry, holder.model, stage, target.version, {ROLLED_BACK_FROM: holder.version})
     if push:
-        push_tags(root, holder.model, remote, needed=target.version)
+        push_tags(root, holder.model, remote, [made], needed=target.version)
     return Promotion(holder.model, stage, target.version, holder.version, {}, push)
 
 
@@ -208,8 +210,8 @@ def _check_reason(force: str | None) -> None:
         raise InvalidInput("--force: got an empty reason; say why, for those who ask later")
 
 
-def _assign(registry: Registry, model: str, stage: str, version: str, facts: dict[str, str]) -> None:
-    """Gives `version` the stage.
+def _assign(registry: Registry, model: str, stage: str, version: str, facts: dict[str, str]) -> str:
+    """Gives `version` the stage, and returns the name of the tag.
 
     Raises:
         RegistryFailed: a tag of the stage has a later time than the clock, or GTO shows another version afterwards; no
@@ -232,15 +234,17 @@ def _assign(registry: Registry, model: str, stage: str, version: str, facts: dic
             f"{model} {version} was not assigned to {stage}, which holds {', '.join(held) or 'nothing'}: a tag has a "
             "later time; correct the clock, and repeat the command"
         )
+    return tag
 
 
-def _check_committed(root: Path, artifact: Artifact) -> None:
-    """Checks that the commit that is checked out has the artifact, up to date.
+def _committed_artifact(root: Path, model: str) -> Artifact:
+    """Returns the artifact of this name, after a check that the commit that is checked out has it, up to date.
 
     Raises:
-        InvalidInput: the artifact is no output of a stage.
+        InvalidInput: there is no such artifact, or it is no output of a stage.
         PromotionRefused: something is not committed, or would run.
     """
+    artifact = find_artifact(root, model)
     if not artifact.stage or not artifact.hash:
         raise InvalidInput(
             f"{artifact.name}: {artifact.path} is no output of a stage that dvc.lock records, expected one; run "
@@ -260,6 +264,7 @@ def _check_committed(root: Path, artifact: Artifact) -> None:
             f"{', '.join(outdated)}: not up to date at this commit; run `inkflow run`, commit dvc.lock, then promote "
             "again"
         )
+    return artifact
 
 
 def _earlier(history: list[Assignment], holder: str) -> str | None:

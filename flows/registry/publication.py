@@ -1,6 +1,7 @@
 """Publication of versions: their files go to the DVC remote before their tags go to Git's remote."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from flows.core.errors import RegistryFailed, RevisionUnusable
@@ -9,7 +10,8 @@ from flows.core.notices import note_once
 from flows.dvc_repo import remotes
 from flows.dvc_repo.remote.version_push import push_version_outputs
 from flows.registry.model_files import check_stored
-from flows.registry.tags import TAGS, Registry
+from flows.registry.overtaken import remote_tags, undone_if_overtaken
+from flows.registry.tags import Registry
 from stages.base.errors import InvalidInput
 
 
@@ -25,69 +27,19 @@ def git_remote(root: Path) -> str:
     return name
 
 
-def fetch_tags(root: Path, remote: str = "") -> None:
-    """Fetches the tags of this project's registry from Git's `remote`: those made now follow what others promoted.
-
-    Other tags are neither fetched nor compared.
-
-    Args:
-        root: the project's folder.
-        remote: Git's remote; without it, the one from which `git fetch` fetches.
-
-    Raises:
-        GitFailed: the remote cannot be reached.
-        RegistryFailed: a tag names another object than the remote's; the tags that are missing here were fetched.
-    """
-    registry = Registry(root)
-    patterns = [f"refs/tags/{pattern}" for pattern in TAGS]
-    listed = git_text(["for-each-ref", "--format=%(objectname)\t%(refname)", *patterns], root)
-    here, there = _objects(listed), remote_tags(root, remote)
-    own = sorted(filter(registry.has_tag, there))
-    if missing := [f"refs/tags/{name}:refs/tags/{name}" for name in own if name not in here]:
-        command = ["fetch", "--quiet", "--no-tags", "--stdin", *_named(remote)]  # thousands exceed a command line
-        run_git(command, root, stdin="\n".join(missing).encode(), timeout_s=REMOTE_TIMEOUT_S)
-    for name in own:
-        if name in here and here[name] != there[name]:
-            raise RegistryFailed(
-                f"the tag {name} is the object {here[name]} here and {there[name]} in Git's remote: one of them was "
-                f"moved; if the remote's is right, `git tag -d '{name}'`, else `git push --force "
-                f"{remote or push_remote(root)} 'refs/tags/{name}'`, and repeat the command"
-            )
-
-
-def remote_tags(root: Path, remote: str = "") -> dict[str, str]:
-    """Returns the objects of the tags that Git's `remote` has, by the names of the tags.
-
-    Raises:
-        GitFailed: the remote cannot be reached.
-    """
-    listed = run_git(["ls-remote", "--tags", "--refs", *_named(remote)], root, timeout_s=REMOTE_TIMEOUT_S)
-    return _objects(listed.decode(errors="surrogateescape"))
-
-
-def _named(remote: str) -> list[str]:
-    """Returns the argument with which git uses `remote`: without one it takes the remote of the branch, or origin."""
-    return [remote] if remote else []
-
-
-def _objects(listed: str) -> dict[str, str]:
-    """Returns the objects of tags by their names, of lines `OBJECT<tab>refs/tags/NAME`."""
-    pairs = (line.split("\trefs/tags/", 1) for line in listed.split("\n") if line)
-    return {name: digest for digest, name in pairs}
-
-
-def push_version(root: Path, model: str, remote: str) -> None:
+def push_version(root: Path, model: str, remote: str, made: Sequence[str]) -> None:
     """Pushes the outputs of the working tree to the DVC remote, then what `push_tags` does.
 
     Raises:
         RemoteFailed: the DVC remote cannot be used; no tag is pushed.
+        RegistryFailed: another promotion came first; the tags `made` by this call are removed.
         GitFailed: Git's remote cannot be used.
     """
     remotes.push(root)
-    push_tags(root, model, remote, pushed=head_commit(root))
+    push_tags(root, model, remote, made, pushed=head_commit(root))
 
 
-def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: str = "") -> None:
+def push_tags(root: Path, model: str, remote: str, made: Sequence[str], *, pushed: str = "", needed: str = "") -> None:
     """Pushes the model's tags to Git's `remote`, after the files of those versions that the remote does not know yet.
 
     A promotion without --push, or one that was killed, leaves such versions. A later call repeats what failed. The tags
@@ -97,11 +49,13 @@ def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: 
         root: the project's folder.
         model: the model.
         remote: Git's remote.
+        made: the tags that this call made, in that order.
         pushed: a commit whose files were pushed just now.
         needed: the version for which the call is: without its files, no tag is pushed.
 
     Raises:
-        RevisionUnusable, RegistryFailed: no cache and no remote has the file of the version `needed`.
+        RevisionUnusable, RegistryFailed: no cache and no remote has the file of the version `needed`; or another
+            promotion came first, and the tags `made` are removed.
         NoRemote, TransferFailed: the DVC remote cannot be used; no tag is pushed.
         GitFailed: Git's remote cannot be used.
     """
@@ -129,4 +83,5 @@ def push_tags(root: Path, model: str, remote: str, *, pushed: str = "", needed: 
             push_version_outputs(root, f"{model}@{item.version}", item.commit)
     if names:
         references = [f"refs/tags/{name}" for name in names]
-        run_git(["push", "--quiet", "--atomic", remote, *references], root, timeout_s=REMOTE_TIMEOUT_S)
+        with undone_if_overtaken(root, model, remote, made):
+            run_git(["push", "--quiet", "--atomic", remote, *references], root, timeout_s=REMOTE_TIMEOUT_S)

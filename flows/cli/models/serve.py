@@ -20,7 +20,7 @@ from flows.core.project import STATE, find_project, make_state_folder
 from flows.core.redaction import say
 from flows.engine.processes.command_runner import die_with_parent
 from flows.registry.model_files import RECORD, is_address
-from flows.registry.publication import fetch_tags
+from flows.registry.overtaken import fetch_tags
 from flows.registry.tags import VERSION
 from stages.base.errors import EXIT_DONE, InkflowError, SourceUnavailable
 from stages.base.files import parse_json, remove_abandoned, write_json

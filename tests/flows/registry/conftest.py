@@ -9,7 +9,7 @@ import pytest
 from flows.cli.main import main as inkflow
 from stages.base.errors import InkflowError
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.helpers import succeeded
+from tests.flows.engine.helpers import dvc, succeeded
 from tests.support.commands import run_python
 from tests.support.copied_toy import copied_toy
 
@@ -52,6 +52,16 @@ def make_models(folder: Path) -> None:
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A copy of that project, which is also the current folder."""
     return copied_toy(make_models, tmp_path / "toy", monkeypatch)
+
+
+@pytest.fixture
+def store(models: Toy, tmp_path: Path) -> Path:
+    """A DVC remote of the project, which also has a remote of Git; returns its folder."""
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "origin.git")], check=True)
+    git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    git("commit", "-qam", "remote")
+    return tmp_path / "store"
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:

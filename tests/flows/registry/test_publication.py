@@ -6,22 +6,11 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import main as inkflow
-from flows.registry import publication
+from flows.registry import overtaken
 from tests.conftest import Toy
-from tests.flows.engine.helpers import dvc
 from tests.flows.registry.conftest import commit, error, git, held
 from tests.support.commands import run_python
 from tests.support.stalled_server import address, stalled_server
-
-
-@pytest.fixture
-def store(models: Toy, tmp_path: Path) -> Path:
-    """A DVC remote of the project, which also has a remote of Git; returns its folder."""
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "origin.git")], check=True)
-    git("remote", "add", "origin", str(tmp_path / "origin.git"))
-    dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    git("commit", "-qam", "remote")
-    return tmp_path / "store"
 
 
 @pytest.mark.cases(1)
@@ -48,7 +37,7 @@ def test_a_remote_of_git_that_never_answers(
         commit("two")
         assert inkflow(["promote", "net", "prod"]) == 0
     tags = git("tag")
-    monkeypatch.setattr(publication, "REMOTE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(overtaken, "REMOTE_TIMEOUT_S", 0.5)
     with stalled_server() as listener:
         git("remote", "set-url", "origin", address(listener))
         names = ["net", "prod"] if verb == "promote" else ["prod"]
