@@ -5,10 +5,14 @@ from pathlib import Path
 
 from flows.ci import forge
 from flows.ci.pull_request import PullRequests
+from flows.core.errors import RegistryFailed
+from flows.core.git import git_succeeds, head_commit
 from flows.core.redaction import say
 from flows.dvc_repo import remotes
 from flows.dvc_repo.versions.artifacts import find_artifact
+from flows.registry.overtaken import fetch_tags
 from flows.registry.promotion import check_names, promote
+from flows.registry.publication import git_remote
 from flows.registry.tags import ModelVersion, Registry
 from flows.retraining.branch import branch_prefix
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
@@ -17,11 +21,14 @@ from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 def promote_merged(root: Path, stage: str) -> int:
     """Promotes each model that holds the stage, if this job's commit is the merge of a retraining.
 
-    A model whose file has not changed keeps its version. One that is refused does not stop the others.
+    A model whose file has not changed keeps its version, and so does one whose version is of a newer commit: the job of
+    an earlier merge may come last, as GitLab starts waiting jobs in no order. A model that is refused does not stop the
+    others.
 
     Raises:
         ForgeFailed: the forge refuses, or cannot be reached.
         RemoteFailed: the DVC remote cannot be read.
+        GitFailed, RegistryFailed: the tags of Git's remote cannot be fetched.
     """
     check_names(stage)
     reason = _no_retraining(root)
@@ -30,6 +37,7 @@ def promote_merged(root: Path, stage: str) -> int:
         return EXIT_DONE
     if remotes.has_remote(root):
         remotes.pull(root)
+    fetch_tags(root, git_remote(root))  # of a promotion since the job's checkout
     holders = [item for item in Registry(root).versions() if stage in item.stages]
     if not holders:
         say(f"no promotion: no version holds {stage}; `inkflow promote MODEL {stage} --push` gives it the first time")
@@ -63,6 +71,11 @@ def _push_address() -> str:
     return f"{os.environ.get('GITHUB_SERVER_URL', '')}/{os.environ.get('GITHUB_REPOSITORY', '')}"
 
 
+def _follows(root: Path, later: str, earlier: str) -> bool:
+    """Returns True if the history of the commit `later` has `earlier`; False for a commit that is not here."""
+    return git_succeeds(["merge-base", "--is-ancestor", earlier, later], root)
+
+
 def _promote(root: Path, holder: ModelVersion, stage: str) -> bool:
     """Promotes the model that holds the stage; prints a line, and returns False if the model is refused."""
     model = holder.model
@@ -70,7 +83,13 @@ def _promote(root: Path, holder: ModelVersion, stage: str) -> bool:
         if find_artifact(root, model).hash == holder.trailers.get("MD5"):
             say(f"{model} {holder.version} stays in {stage}: its file has not changed")
             return True
+        if holder.commit != (commit := head_commit(root)) and _follows(root, holder.commit, commit):
+            say(f"{model} {holder.version} stays in {stage}: it is of a newer commit, {holder.commit[:10]}")
+            return True
         done = promote(root, model, stage, version=None, force=None, push=True)
+    except RegistryFailed as error:  # the stage may be held by a version that somebody else has promoted just now
+        say(f"{model} is not promoted: {error}")
+        return False
     except InkflowError as error:
         say(f"{model} {holder.version} stays in {stage}: {error}")
         return False

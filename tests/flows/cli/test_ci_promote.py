@@ -10,6 +10,7 @@ from flows.cli.main import main as inkflow
 from stages.base.errors import InkflowError
 from tests.conftest import Toy
 from tests.flows.registry.conftest import commit, git, held, models
+from tests.support.colleagues import before_push, clone_of, pushed_by
 from tests.support.commands import dvc
 from tests.support.forge_server import TOKEN, ForgeServer
 
@@ -86,3 +87,30 @@ def test_a_refused_model_keeps_its_version(
     monkeypatch.delenv("GITHUB_ACTIONS")
     assert promote(monkeypatch) == 0
     assert "this is not a job of GitHub or GitLab" in capsys.readouterr().out
+
+
+def test_the_job_of_an_earlier_merge_comes_last(
+    job: ForgeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A version of a newer commit keeps the stage, also if it was promoted after the checkout of the job."""
+    commits = [commit(content) for content in ("two", "three")]
+    job.merged |= dict.fromkeys(commits, "retrain/mnist-0123456789")
+    assert promote(monkeypatch) == 0 and held("net") == "v0.0.2"
+    git("tag", "--delete", "net@v0.0.2", "net#prod#2")  # the checkout is older
+    git("checkout", "-q", commits[0])
+    dvc("checkout", "-q")
+    capsys.readouterr()
+    assert promote(monkeypatch) == 0
+    assert f"net v0.0.2 stays in prod: it is of a newer commit, {commits[1][:10]}" in capsys.readouterr().out
+    assert git("tag").split() == ["net#prod#1", "net#prod#2", "net@v0.0.1", "net@v0.0.2"]
+
+
+def test_somebody_promotes_while_the_lane_does(
+    job: ForgeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The lane fails with the sentence of `promote`, and does not say that the version before stays."""
+    git("push", "-q", "origin", "HEAD:main", "net@v0.0.1", "net#prod#1")
+    job.merged[commit("two")] = "retrain/mnist-0123456789"
+    before_push(pushed_by(clone_of(tmp_path), "net#prod#2"))
+    assert promote(monkeypatch) == 1
+    assert "net is not promoted: another promotion of net came first (net v0.0.1 by Bob)" in capsys.readouterr().out
