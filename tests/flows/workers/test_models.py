@@ -18,7 +18,8 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-TINY: dict[str, object] = {"optimizer": {"name": "adam"}, "batch_size": 64, "epochs": 1}
+# With fewer epochs a model would be no better than the trivial answer on some processors, and the gate would fail.
+TINY: dict[str, object] = {"optimizer": {"name": "adam"}, "batch_size": 32, "epochs": 5}
 MODELS: dict[str, dict[str, object]] = {  # small versions of the five models in params.yaml
     "dense": {"network": "dense", "units": [16]} | TINY,
     "dense_small": {"network": "dense", "units": [8]} | TINY,
