@@ -12,6 +12,7 @@ ONE_PROCESS = (  # modules that share what is dear to make, by the beginnings of
         "tests/flows/core/test_redaction.py",
         "tests/flows/prefect_server/notifications/",
         "tests/flows/prefect_server/test_automations.py",
+        "tests/flows/prefect_server/test_dead_runs.py",
         "tests/flows/prefect_server/test_deployments.py",
         "tests/flows/prefect_server/test_pools.py",
         "tests/flows/prefect_server/test_run_server.py",
