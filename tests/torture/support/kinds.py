@@ -44,6 +44,7 @@ ELSEWHERE = {  # read, and tried by other tests than those of the tables, or by 
     ".inkflow/up/*.log": "for people",
     ".inkflow/up/prefect.yaml": "written anew before it is read",
     ".inkflow/up/storage/*": "Prefect's own",
+    ".inkflow/up/stopped": "empty: that it is there says that a person or a signal stopped `inkflow up`",
     ".inkflow/up/worker-id": "a random name: one that is none is replaced, another one is that of a new folder",
     ".inkflow/worker/*": "of workers on other machines, in the home of their user: test_machines.py",
 }
