@@ -1,5 +1,6 @@
 """A page over all versions that headless Chromium has loaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,6 @@ class Loaded(LoadedPage):
     def line(self, text: str) -> Any:
         """Returns the line with a text."""
         return self.page.locator("tr.line", has_text=text).first
+
+
+Open = Callable[..., Loaded]  # the fixture `opened`

@@ -1,6 +1,7 @@
 """Pages over all versions, made of fabricated histories for the tests and pictures."""
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks.support.many_versions import ManyVersions, Point, first_point
 from flows.cli.runs.report_runs import collect
@@ -8,6 +9,12 @@ from stages.runs.content import page_content
 from stages.runs.page import render_page
 
 FIRST = first_point()
+Content = dict[str, Any]  # of a page over all versions
+
+
+def row(content: Content, name: str) -> dict[str, Any]:
+    """Returns the row of a commit by its message, or of an experiment by its name."""
+    return next(item for item in content["rows"] if name in (item["title"], item["name"]))
 
 
 def make_history(folder: Path) -> Path:

@@ -20,17 +20,13 @@ from stages.runs.content import page_content
 from stages.runs.predictions import compare, corrected, encode, read_predictions
 from stages.runs.scores import best_model, is_smaller_better, metric_names, model_scores
 from stages.runs.sprite import sprite
+from tests.support.runs_pages import row
 
 
 @pytest.fixture(scope="module")
 def content(history: Path) -> dict[str, Any]:
     """The content of the page of a project."""
     return page_content(collect(history))
-
-
-def row(content: dict[str, Any], name: str) -> dict[str, Any]:
-    """Returns the row of a commit by its message, or of an experiment by its name."""
-    return next(item for item in content["rows"] if name in (item["title"], item["name"]))
 
 
 def test_validation_chooses() -> None:

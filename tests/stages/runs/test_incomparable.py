@@ -1,22 +1,13 @@
 """The page over all versions with versions that must not be compared: other test images, other validation samples."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from tests.support.chromium import NEEDS_CHROMIUM
-from tests.support.runs_loaded import Loaded
+from tests.support.runs_loaded import Open
+from tests.support.runs_pages import Content, row
 
 pytestmark = NEEDS_CHROMIUM
-Content = dict[str, Any]
-Open = Callable[..., Loaded]
 SWEEPS = "open=sweep-1,sweep-2,sweep-3"
-
-
-def row(content: Content, name: str) -> dict[str, Any]:
-    """Returns the row of a commit by its message, or of an experiment by its name."""
-    return next(item for item in content["rows"] if name in (item["title"], item["name"]))
 
 
 @pytest.mark.farm

@@ -1,8 +1,6 @@
 """The page over all versions where predictions, losses, names, tasks or gates are not those of the default pipeline."""
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +9,11 @@ from stages.report.page.charts import LARGE_RANGE
 from stages.runs.page import TEMPLATES
 from stages.runs.sprite import sprite
 from tests.support.chromium import NEEDS_CHROMIUM
-from tests.support.runs_loaded import Loaded
+from tests.support.runs_loaded import Open
+from tests.support.runs_pages import Content, row
 
 pytestmark = NEEDS_CHROMIUM
-Content = dict[str, Any]
-Open = Callable[..., Loaded]
 MINUS = "\N{MINUS SIGN}"
-
-
-def row(content: Content, name: str) -> dict[str, Any]:
-    """Returns the row of a commit by its message, or of an experiment by its name."""
-    return next(item for item in content["rows"] if name in (item["title"], item["name"]))
 
 
 def without_predictions(content: Content) -> None:
