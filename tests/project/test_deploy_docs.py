@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route
 
 from flows.prefect_server.credentials import HOME, PAGE_FILE
-from tests.conftest import Project, wait_until
+from tests.conftest import Project
 from tests.support.chromium import NEEDS_CHROMIUM, WAIT_MS, open_chromium
 from tests.support.own_settings import BIN
 from tests.support.root import ROOT
@@ -69,8 +69,7 @@ def test_all_commands_succeed(result: "subprocess.CompletedProcess[str]", up: Up
     assert result.returncode == 0, result.stdout[-3000:] + up.logs[-3000:]
     first, second = up.runs("nightly")
     assert (first["state_name"], second["state_name"]) == ("Completed", "Completed")
-    wait_until(lambda: len(up.tasks(second)) == 9, timeout_s=60)
-    tasks = up.tasks(second)
+    tasks = up.ended_tasks(second, 9)
     assert [tasks.pop(name) for name in ("pull", "push")] == ["Completed"] * 2
     assert {state for name, state in tasks.items() if name != "gates"} == {"Cached"}
     assert (up.folder.parent / "store" / "runs").is_dir()

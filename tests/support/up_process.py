@@ -100,6 +100,19 @@ class Up:
         tasks = self.post("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
         return {task["name"]: task["state_name"] for task in tasks}
 
+    def ended_tasks(self, run: dict[str, Any], count: int) -> dict[str, str]:
+        """Returns the state of each task of a run, by task name, when the server shows `count` tasks, all ended.
+
+        A task's states reach the server's table some time after those of its run.
+        """
+
+        def are_shown() -> bool:
+            states = self.tasks(run).values()
+            return len(states) == count and not {"Pending", "Running"} & set(states)
+
+        wait_until(are_shown, timeout_s=60)
+        return self.tasks(run)
+
     def lines(self, run: str) -> list[str]:
         """Returns the messages in the log of a run and of its tasks, in the order of their time."""
         logs = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")

@@ -62,14 +62,15 @@ def test_schedule_fires_by_itself_and_is_cached(up: Up, project: Toy) -> None:
     often = up.get("/deployments/name/inkflow/often")
     schedule = f"/deployments/{often['id']}/schedules/{often['schedules'][0]['id']}"
     up.patch(schedule, active=True)
-    wait_until(lambda: len(up.runs("often", "Completed")) >= 2, timeout_s=180)
-    wait_until(lambda: len(up.tasks(up.runs("often")[1])) == 4, timeout_s=60)
-    first, second, *_ = up.runs("often")
-    assert set(up.tasks(first).values()) == {"Completed"}
-    assert up.tasks(second) == dict.fromkeys(["source", "side@left", "side@right", "join"], "Cached")
+    try:
+        wait_until(lambda: len(up.runs("often", "Completed")) >= 2, timeout_s=180)
+    finally:
+        up.patch(schedule, active=False)  # the other tests need the worker
+    first, second, *_ = up.runs("often", "Completed")
+    assert set(up.ended_tasks(first, 4).values()) == {"Completed"}
+    assert up.ended_tasks(second, 4) == dict.fromkeys(["source", "side@left", "side@right", "join"], "Cached")
     assert [project.runs(name) for name in ("source", "left", "right", "join")] == [1, 1, 1, 1]
     wait_until(lambda: any("source.runs" in line for line in up.lines(first["id"])), timeout_s=60)
-    up.patch(schedule, active=False)  # the other tests need the worker
 
 
 def test_run_shows_the_output_of_its_stages(up: Up, project: Toy) -> None:

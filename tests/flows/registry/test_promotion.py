@@ -148,7 +148,7 @@ def test_a_worse_model_is_refused(project: Project, capsys: pytest.CaptureFixtur
     project.set({"models.dense.epochs": 1})
     succeeded(run_engine())
     git("commit", "-qam", "worse")
-    assert "worse than v0.0.1 (McNemar" in error("promote", "dense", "prod")
+    assert "dense is not promoted to prod: worse than v0.0.1 (" in error("promote", "dense", "prod")
     assert inkflow(["promote", "dense", "prod", "--force", "a test"]) == 0
     assert "Forced: a test" in git("for-each-ref", "--format=%(contents)", "refs/tags/dense@v0.0.2")
     capsys.readouterr()
