@@ -111,7 +111,7 @@ def compare(verb: argparse.ArgumentParser) -> None:
         "Compare the models of two versions on the same test images, in a table and on a page. In another DVC project: "
         "show which parameters, metrics and outputs differ."
     )
-    verb.add_argument("old", metavar="REV", help="a commit, branch, tag or experiment")
+    verb.add_argument("old", metavar="REV", help="a commit, branch, tag, experiment, MODEL@STAGE or MODEL@VERSION")
     verb.add_argument("new", metavar="REV2", nargs="?", help="another one; by default the files in the workspace")
     verb.add_argument("--json", action="store_true", help="print the comparison as JSON")
     verb.add_argument("--open", action="store_true", help="open the page in the browser")

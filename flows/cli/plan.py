@@ -102,7 +102,7 @@ def print_table(rows: Sequence[dict[str, Any]], notes: Sequence[str], console: "
     console = console or SafeConsole()
     if not rows:
         console.print(NO_STAGES)
-    elif all(row["verdict"] == Verdict.UNCHANGED for row in rows):
+    elif all(row["verdict"] == Verdict.UNCHANGED and not row["reasons"] for row in rows):
         console.print(f"Nothing to do: {all_of(len(rows), 'stage')} unchanged.", soft_wrap=True, highlight=False)
     else:
         lines = _grouped(rows) if console.is_terminal and len(rows) > MANY else list(rows)

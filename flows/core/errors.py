@@ -56,6 +56,7 @@ class StageFailed(InkflowError):
         self.exit_code = code if code > 0 else EXIT_FAILED
         killer = killed_by(code)
         if killer is not None and (code < 0 or not error_message(lines)):
+            self.exit_code = EXIT_FAILED  # a shell between reports 128 and the number of the signal
             super().__init__(f"{stage}: {killed_reason(killer, lines)}")
         else:
             message = error_message(lines) or "\n".join(lines[-1:]) or "it printed no message"

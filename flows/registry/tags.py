@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from scmrepo.exceptions import SCMError
@@ -41,7 +41,7 @@ ROLLED_BACK_FROM = "Rolled-back-from"  # trailer of an assignment
 
 @dataclass(frozen=True)
 class Assignment:
-    """One event in the history of a stage: from `created_at` on it held `version`, as `tag` says."""
+    """One event in the history of a stage: from `created_at` (UTC) on it held `version`, as `tag` says."""
 
     tag: str
     version: str
@@ -58,7 +58,7 @@ class ModelVersion:
         model: the artifact's name in dvc.yaml.
         version: such as v0.1.0.
         commit: the commit that the tag marks.
-        created_at: the time of the tag.
+        created_at: the time of the tag, in UTC.
         author: who made the tag.
         trailers: the facts in the tag's message, by key.
         stages: the stages that hold this version now.
@@ -114,9 +114,8 @@ class Registry:
                     stages = tuple(sorted(name for name, [held] in holders.items() if held.version == item.version))
                     facts = trailers(item.message)
                     author = f"{item.author} <{item.author_email}>"
-                    found.append(
-                        ModelVersion(own, item.version, item.commit_hexsha, item.created_at, author, facts, stages)
-                    )
+                    made = item.created_at.astimezone(UTC)
+                    found.append(ModelVersion(own, item.version, item.commit_hexsha, made, author, facts, stages))
         return found
 
     def history(self, model: str, stage: str) -> list[Assignment]:
@@ -126,7 +125,9 @@ class Registry:
             versions = [item for item in artifact.versions if item.is_active] if artifact else []
         events = [event for item in versions if stage in item.stages for event in item.stages[stage].assignments]
         return [
-            Assignment(event.tag, event.version, event.created_at, event.author, trailers(event.message))
+            Assignment(
+                event.tag, event.version, event.created_at.astimezone(UTC), event.author, trailers(event.message)
+            )
             for event in sorted(events, key=lambda event: (event.created_at, _counter(event.tag)))
         ]
 

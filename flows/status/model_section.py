@@ -1,6 +1,6 @@
 """The section of the registry: the version in use at each stage, with its data, and whether its files exist."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from threading import Thread
 
@@ -31,7 +31,7 @@ def models_section(root: Path, now: datetime) -> Section | None:
 
     def line(item: ModelVersion) -> str:
         data = item.trailers.get("Data", "").rpartition(" ")[2][:7]
-        made = f"{item.version} of {age(item.created_at.astimezone(UTC), now)}"
+        made = f"{item.version} of {age(item.created_at, now)}"
         return f"{', '.join(item.stages)}: {item.model} {made}, data {data or '?'}, commit {item.commit[:7]}"
 
     facts = [

@@ -20,7 +20,8 @@ The file is kept only if its predictions agree with Keras.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this program to `parser`."""
     parser.description, parser.formatter_class = DESCRIPTION, argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="MODEL", help="name of a model, or path of its model.keras")
+    named = "name of a model, MODEL@STAGE or MODEL@VERSION, or path of a model.keras"
+    parser.add_argument("model", metavar="MODEL", help=named)
     names = ", ".join(f"{name} ({file})" for name, file in FORMATS.items())
     parser.add_argument("--format", choices=FORMATS, required=True, help=names)
     parser.add_argument("--out", type=Path, metavar="PATH", help="path to write to; beside the model by default")

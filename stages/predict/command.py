@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="print one JSON object a line, for rejected inputs too")
     form.add_argument("--csv", action="store_true", help="print CSV with a header")
     parser.add_argument(
-        "--anyway", action="store_true", help="answer where the model is unsure, and use a model that failed a gate"
+        "--anyway",
+        action="store_true",
+        help="answer where the model is unsure, and use a model that failed a quality gate or is damaged",
     )
     parser.add_argument("--all", action="store_true", help="print the probability of every class")
     parser.add_argument("--parquet", metavar="PATH", help="write a Parquet file")

@@ -96,3 +96,6 @@ def _check_yaml(root: Path) -> None:
         raise PipelineInvalid(f"{PIPELINE} cannot be read: {reason}; nothing was written") from error
     if not isinstance(content, dict | None):
         raise PipelineInvalid(f"{PIPELINE}: got {type(content).__name__}, expected `stages:`; nothing was written")
+    from flows.dvc_repo.creation import check_schema  # late: DVC takes 0.5 s to import
+
+    check_schema(content or {}, PIPELINE)

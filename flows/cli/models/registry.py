@@ -89,7 +89,7 @@ def _print_versions(versions: list[ModelVersion]) -> None:
     table = Table("model", "version", "stage", "test score", "commit", "data", "when", "who", box=None, pad_edge=False)
     for item in versions:
         data = item.trailers.get("Data", "").rpartition(" ")[2]
-        when = item.created_at.strftime("%Y-%m-%d %H:%M")
+        when = f"{item.created_at:%Y-%m-%d %H:%M} UTC"
         cells = (_score(item.scores), item.commit[:7], data[:7], when, item.author.partition(" <")[0])
         table.add_row(shown(item.model), item.version, shown(", ".join(item.stages), "green"), *map(shown, cells))
     SafeConsole().print(table)

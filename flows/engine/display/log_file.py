@@ -28,7 +28,7 @@ class LogFile:
             FOLDER.mkdir(parents=True, exist_ok=True)
             names = sorted(path.name for path in FOLDER.glob("*.log"))
             stamp = next_stamp(STAMP, time.strftime(STAMP), names)
-            for old in names[:-KEPT]:
+            for old in names[: 1 - KEPT]:
                 with suppress(OSError):
                     (FOLDER / old).unlink(missing_ok=True)  # another run may have removed it
             path = FOLDER / f"{stamp}-{os.getpid()}.log"

@@ -224,6 +224,14 @@ def test_broken_pipeline(toy: Toy, text: str, message: str) -> None:
     assert files() == before
 
 
+def test_broken_pipeline_without_dvc(empty: Path) -> None:
+    """Without a DVC project too, a dvc.yaml with a wrong key is refused before git or DVC is initialised."""
+    (empty / "dvc.yaml").write_text("stages: {a: {cmd: x, output: [b]}}\n")
+    with pytest.raises(PipelineInvalid, match=r"DVC cannot read the pipeline: .*extra keys not allowed"):
+        inkflow(["init"])
+    assert [path.name for path in empty.iterdir()] == ["dvc.yaml"]
+
+
 def test_refusals(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with other files, another pipeline, and files that a template has too are left as they are."""
     (empty / "letter.txt").write_text("hello")

@@ -54,6 +54,13 @@ def test_nothing_to_do_is_said_of_stages_alone() -> None:
     assert "".join(printed([])).strip() == "Nothing to do: dvc.yaml has no stages."
 
 
+def test_changed_comments_are_shown() -> None:
+    """A run that only records new hashes of code has something to do: the plan names the file."""
+    lines = printed([row("a", "unchanged", 0.0, reasons=["comments only in a.py"]), row("b", "unchanged", 0.0)])
+    assert any(line.split()[:2] == ["a", "unchanged"] and "comments only in a.py" in line for line in lines)
+    assert lines[-1] == "2 unchanged"
+
+
 @pytest.mark.parametrize("count", [40, 41])
 def test_groups_of_many_rows(count: int) -> None:
     """From the 41st row on, a terminal shows neighbours of a group as one row; of three or fewer each one."""

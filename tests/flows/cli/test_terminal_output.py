@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from flows.cli.main import EXIT_BROKEN_PIPE
 from flows.cli.main import main as inkflow
 from flows.cli.plan import print_table
 from flows.cli.run_summary import RANKING, end_of_run
@@ -50,7 +53,7 @@ def plan_rows(*stages: tuple[str, str]) -> list[dict[str, Any]]:
 def test_a_plan_with_nothing_to_do_is_one_line() -> None:
     """If all stages are unchanged, a single line says how many."""
     output = console(80)
-    print_table(plan_rows(("a", "unchanged"), ("b", "unchanged")), [], output)
+    print_table([row | {"reasons": []} for row in plan_rows(("a", "unchanged"), ("b", "unchanged"))], [], output)
     assert written(output) == ["Nothing to do: all 2 stages are unchanged."]
 
 
@@ -165,7 +168,7 @@ def test_logs_of_old_runs_are_removed(tmp_path: Path, monkeypatch: pytest.Monkey
     log.write(["a line"])
     log.close()
     assert log.path is not None
-    assert len(list(log_file.FOLDER.iterdir())) == log_file.KEPT + 1 and log.path.read_text() == "a line\n"
+    assert len(list(log_file.FOLDER.iterdir())) == log_file.KEPT and log.path.read_text() == "a line\n"
     monkeypatch.chdir("/proc")
     log_file.LogFile().write(["nothing"])
 
@@ -179,7 +182,7 @@ def test_after_the_clock_went_back_new_logs_stay(tmp_path: Path, monkeypatch: py
     logs = [log_file.LogFile() for _ in range(log_file.KEPT)]
     for log in logs:
         log.close()
-    assert [log.path for log in logs] == sorted(log_file.FOLDER.iterdir())[1:]
+    assert [log.path for log in logs] == sorted(log_file.FOLDER.iterdir())
 
 
 def test_a_log_is_named_only_if_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,3 +265,15 @@ def test_a_killed_stage_on_a_terminal(toy: Toy, environment: dict[str, str]) -> 
     assert "not run, since a_stage_with_a_long_name_that_does_not_fit" in screen.text
     assert ("epoch 6/61" in text) == ("TERM" in environment)
     assert not re.search(r"\x1b\[[\d;]*3[0-8][;m]", text) or not environment
+
+
+def test_a_closed_pipe_has_its_exit_code(toy: Toy) -> None:
+    """Where the reader of a table has gone, the exit code is that of a broken pipe, not one of the command's."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "plan"], cwd=toy.folder, env=environment, stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (EXIT_BROKEN_PIPE, b"")

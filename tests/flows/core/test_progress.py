@@ -6,6 +6,7 @@ import pytest
 
 from flows.core.errors import StageFailed, StageTimedOut
 from flows.core.progress import parse_progress
+from stages.base.errors import EXIT_FAILED
 
 
 @pytest.mark.parametrize(
@@ -22,13 +23,15 @@ from flows.core.progress import parse_progress
 )
 def test_a_signal_is_the_reason(code: int, line: str, message: str) -> None:
     """A killed stage names the signal and its progress; its last line is no reason."""
-    assert str(StageFailed("train@cnn", code, ["epoch 1/61", line])) == f"train@cnn: {message}"
+    failed = StageFailed("train@cnn", code, ["epoch 1/61", line])
+    assert (str(failed), failed.exit_code) == (f"train@cnn: {message}", EXIT_FAILED)
 
 
 @pytest.mark.parametrize(("code", "lines"), [(3, ["last"]), (137, ["error: last"]), (255, ["last"])])
 def test_other_ends_have_their_message(code: int, lines: list[str]) -> None:
     """Without a signal the program's message is the reason, also where it chose an exit code above 128."""
-    assert str(StageFailed("a", code, lines)) == f"a failed (exit code {code}): last"
+    failed = StageFailed("a", code, lines)
+    assert (str(failed), failed.exit_code) == (f"a failed (exit code {code}): last", code)
 
 
 def test_time_limit_names_the_progress() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from flows.core.errors import RegistryFailed, RevisionUnusable
 from flows.registry import promotion
 from flows.registry.judgement import SCORES, Judgement, judge, scores
 from flows.registry.model_files import fetch_model
-from flows.registry.tags import trailers, with_trailers
+from flows.registry.tags import Registry, trailers, with_trailers
 from stages.report import report
 from tests.conftest import Project, Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
@@ -24,12 +25,18 @@ from tests.support.report_shapes import shaped_run
 from tests.support.root import ROOT
 
 
-def test_gto_and_dvc_read_what_was_promoted(models: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """`inkflow models`, GTO and `dvc artifacts get` name the same version and commit, and content, of a stage."""
+def test_gto_and_dvc_read_what_was_promoted(
+    models: Toy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`inkflow models`, GTO and `dvc artifacts get` name the same version and commit, and content, of a stage; the time
+    is in UTC wherever the tag was made.
+    """
     first = git("rev-parse", "HEAD")
     assert inkflow(["promote", "net", "prod"]) == 0
     second = commit("two")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")  # for git
     assert inkflow(["promote", "net", "prod", "--version", "v1.0.0"]) == 0
+    assert {item.created_at.tzinfo for item in Registry(Path()).versions()} == {UTC}
     assert listed(capsys) == {"net@v1.0.0": ["prod"], "net@v0.0.1": []}
     assert held("net") == "v1.0.0"
     assert [git("rev-list", "-n1", tag) for tag in ("net@v0.0.1", "net@v1.0.0")] == [first, second]
