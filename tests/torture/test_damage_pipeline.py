@@ -15,6 +15,7 @@ from tests.conftest import Project
 from tests.torture.conftest import Rounds, Try
 from tests.torture.support.damage import DAMAGES, plan_problem, problem, write_damage
 from tests.torture.support.forked import Forked, Outcome, forking
+from tests.torture import test_damage_state
 from tests.torture.support.kinds import unnamed
 from tests.torture.support.snapshot import Snapshot
 
@@ -192,7 +193,8 @@ def test_a_damaged_output_is_noticed_or_made_again(damaged: Damaged, promise: Tr
     chance, many = random.Random(SEED), rounds(0, 1)
     with promise("Damaged files", sentence, how) as tried:
         with tried.verdict("a kind of file that the table lacks"):
-            assert unnamed(damaged.folder, [kind.pattern for kind in STATE.values()]) == []
+            tables = (STATE, test_damage_state.KINDS)
+            assert unnamed(damaged.folder, [kind.pattern for table in tables for kind in table.values()]) == []
         kinds = [*(KINDS | STATE).items()]
         for name, kind in kinds if many else chance.sample(kinds, FEW):
             files = sorted(path.relative_to(damaged.folder) for path in damaged.folder.glob(kind.pattern))
