@@ -12,10 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Project
+from tests.torture import test_damage_state
 from tests.torture.conftest import Rounds, Try
 from tests.torture.support.damage import DAMAGES, plan_problem, problem, write_damage
 from tests.torture.support.forked import Forked, Outcome, forking
-from tests.torture import test_damage_state
 from tests.torture.support.kinds import unnamed
 from tests.torture.support.snapshot import Snapshot
 
