@@ -5,6 +5,7 @@ order is executed on this machine: each order shares a lock that the clean-up ho
 """
 
 import fcntl
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ INTERVAL_S = 86_400.0
 LOCK = "orders.lock"
 CLEANED = "cleaned"  # its time is that of the last clean-up
 USED = "used"  # in the folder of a stage: its time is that of the last order
+SOURCE = re.compile(r"[0-9a-f]{16}")  # a folder of `work`: the digest of a repository's address
+# Files of DVC's cache, by their path in it: objects of DVC 3 and 2, the run cache, damaged objects.
+CACHED = re.compile(r"(files/md5/)?[0-9a-f]{2}/[^/]+|runs/[0-9a-f]{2}/[0-9a-f]{64}/[^/]+|damaged/[^/]+")
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def in_use(home: Path, folder: Path) -> Iterator[None]:
 def remove_old_files(home: Path) -> None:
     """Removes clones and cached objects that no order has used for MAX_AGE_S; packs the git objects that are left.
 
-    A file that cannot be removed stays.
+    A file that cannot be removed stays, and so does one of another name: the user may have named a folder with others.
     """
     now = time.time()
     with suppress(FileNotFoundError):
@@ -48,11 +52,16 @@ def remove_old_files(home: Path) -> None:
         (home / CLEANED).touch()
         oldest = now - MAX_AGE_S
         for folder in home.glob("work/*/*"):
+            if not SOURCE.fullmatch(folder.parent.name):
+                continue
             with suppress(OSError):
                 used = folder / USED
                 if (used if used.exists() else folder).stat().st_mtime < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
-        for path in (home / "cache").rglob("*"):
+        cache = home / "cache"
+        for path in cache.rglob("*"):
+            if not CACHED.fullmatch(path.relative_to(cache).as_posix()):
+                continue
             with suppress(OSError):
                 status = path.lstat()
                 if path.is_file() and status.st_mtime < oldest and status.st_nlink == 1:  # else a clone has it too

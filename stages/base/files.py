@@ -101,17 +101,24 @@ def _unlock_if_mandatory(file: IO[bytes], path: Path) -> None:
 def require_replaceable(folder: Path, names: Collection[str]) -> None:
     """Checks that `folder` is new or empty, or holds nothing but `names`, those of the program's own outputs.
 
+    The same must hold for the two folders beside it whose names `replacing_folder` uses.
+
     Raises:
         InvalidInput: it is a file, or has other files, which would be deleted with it.
     """
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(f"{folder}: is a file; name a folder")
-    others = sorted({path.name for path in folder.iterdir()} - set(names)) if folder.exists() else []
-    if others:
-        raise InvalidInput(
-            f"{folder}: has other files, such as {others[0]}, which would be deleted; "
-            "name a new or empty folder, or one that this program wrote"
-        )
+    advice = "name a new or empty folder, or one that this program wrote"
+    for place in (folder, *_temporary_folders(folder.resolve())):
+        others = sorted({path.name for path in place.iterdir()} - set(names)) if place.is_dir() else []
+        if others:
+            raise InvalidInput(f"{place}: has other files, such as {others[0]}, which would be deleted; {advice}")
+        advice = "move it away, or name another folder"
+
+
+def _temporary_folders(target: Path) -> tuple[Path, Path]:
+    """Returns the places beside the folder `target` of its new and of its old content, during the replacement."""
+    return target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
 
 
 @contextmanager
@@ -127,7 +134,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         OutputError: the disk is full or read-only, or `folder` is a file.
     """
     target = folder.resolve()
-    new, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
+    new, old = _temporary_folders(target)
     try:
         _remove(new)
         new.mkdir(parents=True)

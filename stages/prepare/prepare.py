@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.base.config import load_section
 from stages.base.errors import EXIT_DONE, InvalidInput
-from stages.base.files import replacing_folder, write_json
+from stages.base.files import replacing_folder, require_replaceable, write_json
 from stages.base.sample_kinds import KINDS, Kind
 from stages.data.config import Prepare
 from stages.data.data_warnings import ImageScan, label_warnings
@@ -35,6 +35,9 @@ from stages.samples.pixels import Crop, Pixels
 from stages.samples.prepared import Constant, normalise
 from stages.samples.sampling import held_out_mask
 
+OUTPUTS = (
+    "x_train.npy", "x_validation.npy", "y_train.npy", "y_validation.npy", f"{WEIGHTS}.npy", "prepared.json",
+)  # fmt: skip
 CHUNK_PIXELS = 1 << 20  # pixels in memory at once, for a data set of any size
 
 
@@ -84,9 +87,10 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
 
     Raises:
         DataError: the data set is missing or invalid.
-        InvalidInput: `params` are not compatible with the data set.
+        InvalidInput: `params` are not compatible with the data set, or `out` has other files, which would be deleted.
         OutputError: `out` cannot be written.
     """
+    require_replaceable(out, OUTPUTS)
     description = read_description(raw / DESCRIPTION_FILE)
     kind = description.kind
     with open_part(raw / ARRAYS_FILE, "train", kind) as (images, labels):

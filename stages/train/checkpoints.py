@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -27,6 +28,9 @@ from stages.train.progress import Epoch
 DEFAULT_FOLDER = Path(".inkflow/checkpoints")  # outside of the outputs, which DVC removes before a stage
 TEMPORARY_SUFFIX = ".partial"
 MAX_AGE_DAYS = 14
+STEM = r"[a-z][a-z0-9_]{0,39}-[0-9a-f]{32}"  # of all that a training makes in the folder: name of the model, key
+FILE = re.compile(rf"{STEM}\.(checkpoint|damaged|partial)")
+FINISHED = re.compile(rf"{STEM}\.finished|\.{STEM}\.finished\.(new|old)")  # folders, those of `replacing_folder` too
 
 Arrays = Sequence[NDArray[Any]]
 
@@ -49,23 +53,25 @@ class CheckpointFile:
     def load(self) -> Checkpoint | None:
         """Returns the last checkpoint saved, or None if there is none.
 
-        A damaged file gives None too: it is renamed, with a warning on standard error.
+        A damaged file gives None too: it is renamed, with a warning on standard error that says where it is now.
         """
         try:
             return decode(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            damaged = self.path.with_suffix(".damaged")
-            with suppress(OSError):
-                self.path.replace(damaged)
-            print(
-                f"warning: the checkpoint {self.path} cannot be used ({error}); it was renamed to {damaged.name}, "
-                "and the training starts from the beginning",
-                file=sys.stderr,
-                flush=True,
-            )
+            message = f"the checkpoint {self.path} cannot be used ({error}), {self._put_aside()}"
+            print(f"warning: {message}; the training starts from the beginning", file=sys.stderr, flush=True)
             return None
+
+    def _put_aside(self) -> str:
+        """Renames the file, which is damaged, and returns what became of it."""
+        damaged = self.path.with_suffix(".damaged")
+        try:
+            self.path.replace(damaged)
+        except OSError as error:
+            return f"and cannot be renamed ({error.strerror})"
+        return f"and was renamed to {damaged.name}"
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replaces the last checkpoint atomically: a power failure leaves the old or the new one, whole.
@@ -94,12 +100,16 @@ class CheckpointFile:
 
 
 def remove_old(folder: Path, days: float = MAX_AGE_DAYS) -> None:
-    """Removes checkpoints, and folders of finished seeds, of `folder` that are older than `days`."""
+    """Removes checkpoints, and folders of finished seeds, of `folder` that are older than `days`.
+
+    All else in `folder`, which the user may have named, stays.
+    """
     oldest = time.time() - days * 24 * 60 * 60
     for path in folder.glob("*-*.*"):
         with suppress(OSError):  # removed by another process, or owned by another user
-            if path.stat().st_mtime < oldest:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            is_folder = path.is_dir()
+            if (FINISHED if is_folder else FILE).fullmatch(path.name) and path.stat().st_mtime < oldest:
+                shutil.rmtree(path) if is_folder else path.unlink()
 
 
 def checkpoint_key(inputs: Mapping[str, Any]) -> str:

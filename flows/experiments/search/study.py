@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,7 @@ from stages.base.errors import InvalidInput, OutputError
 
 STARTUP_TRIALS = 10  # of TPE and of the median: random proposals, and trials that are not pruned
 OWNER, EXPERIMENT, PLACE, MESSAGE = "owner", "experiment", "place", "message"
+OWNER_FILE = re.compile(r"[0-9a-f]{32}")
 FAILURE = "failure"  # error of a trial that failed, and stays open until the study has a score
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -91,7 +93,8 @@ class Study:
             with self._claims():  # no other process sees the new file before it is locked
                 self._owned.enter_context(exclusive_lock(folder / "owners" / self._id))
                 for owner in list((folder / "owners").iterdir()):
-                    _is_held(owner)  # removes that of a dead process, also if no trial of it is left to take over
+                    if OWNER_FILE.fullmatch(owner.name):  # else a file of the user, who may have named the folder
+                        _is_held(owner)  # removes that of a dead process, also if no trial of it is left to take over
                 self._study = self._open(_pruner(prune))
         except OSError as error:
             raise OutputError(error.filename or folder, error) from error

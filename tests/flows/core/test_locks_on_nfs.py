@@ -69,7 +69,7 @@ def search(folder: Path) -> None:
     """Opens a study beside one that lives, whose file stays, and one that was killed, whose file goes."""
     definition = Definition(parse_space(["k=a|b"]), "m.json:loss", "minimize", ["fit"], "base")
     living = Study(folder, definition, "random", None, 0)
-    (folder / "owners/killed").touch()
+    (folder / "owners" / ("0" * 32)).touch()
     other = Study(folder, definition, "random", None, 0)
     assert len(list((folder / "owners").iterdir())) == 2
     other.close()
@@ -78,7 +78,7 @@ def search(folder: Path) -> None:
 
 def work(folder: Path) -> None:
     """Marks the folder of an order as used, then cleans up."""
-    with in_use(folder, folder / "work/source/stage"):
+    with in_use(folder, folder / "work/0123456789abcdef/stage"):
         pass
     remove_old_files(folder)
 

@@ -127,5 +127,13 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     (folder / ".git").mkdir()
     with pytest.raises(InvalidInput, match=r"out: has other files, such as \.git, which would be deleted"):
         require_replaceable(folder, ["own.npy"])
+    (folder / ".git").rmdir()
+    (tmp_path / ".out.old").mkdir()
+    (tmp_path / ".out.new").mkdir()
+    (tmp_path / ".out.new/own.npy").touch()
+    require_replaceable(folder, ["own.npy"])  # both are of a killed process
+    (tmp_path / ".out.old/thesis.tex").touch()
+    with pytest.raises(InvalidInput, match=r"\.out\.old: has other files, such as thesis\.tex, .*move it away"):
+        require_replaceable(folder, ["own.npy"])
     with pytest.raises(InvalidInput, match="file: is a file; name a folder"):
         require_replaceable(tmp_path / "file", [])

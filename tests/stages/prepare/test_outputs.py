@@ -78,10 +78,10 @@ def test_last_samples_can_be_held_out(run_prepare: RunPrepare) -> None:
 
 
 def test_same_input_gives_the_same_bytes(run_prepare: RunPrepare) -> None:
-    """Two runs write equal files, and an unknown file in the folder is removed."""
+    """Two runs write equal files, and an earlier one that is no longer made is removed."""
     run_prepare(normalise="standard")
     before = snapshot(OUT)
-    (OUT / "stale.npy").write_bytes(b"old")
+    (OUT / "w_train.npy").write_bytes(b"of a data set with weights")
     run_prepare(normalise="standard")
     assert snapshot(OUT) == before
 

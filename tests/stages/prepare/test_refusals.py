@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.prepare import prepare
-from tests.stages.prepare.conftest import ARGUMENTS, FAILED, OUT, RAW, RunFailing, RunPrepare, write_raw
+from tests.stages.prepare.conftest import ARGUMENTS, FAILED, INVALID, OUT, RAW, RunFailing, RunPrepare, write_raw
 from tests.support.tiny_data import expect_error, replace_entry, save, snapshot, tiny_arrays, write_params
 
 
@@ -118,9 +118,19 @@ def test_file_in_place_of_the_folder(run_prepare: RunPrepare, capsys: pytest.Cap
     write_params(Path())
     OUT.write_text("a file")
     code, error = expect_error(prepare.main, ARGUMENTS, capsys)
-    assert (code, error.startswith("error: cannot write data/prepared: Not a directory")) == (FAILED, True)
+    assert (code, error) == (INVALID, "error: data/prepared: is a file; name a folder\n")
     assert OUT.read_text() == "a file"
     assert not (OUT.parent / ".prepared.new").exists()
+
+
+def test_files_of_the_user_in_the_output_folder(run_prepare: RunPrepare, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder with other files than the stage's own is not replaced: it would be deleted with them."""
+    run_prepare()
+    run_prepare()
+    (OUT / "thesis.tex").write_text("a file")
+    code, error = expect_error(prepare.main, ARGUMENTS, capsys)
+    assert (code, error.partition(",")[0]) == (INVALID, "error: data/prepared: has other files")
+    assert (OUT / "thesis.tex").exists() and (OUT / "x_train.npy").exists()
 
 
 def test_temporary_folders_of_a_killed_run_are_removed(run_prepare: RunPrepare) -> None:

@@ -26,6 +26,19 @@ def equal(one: Checkpoint, other: Checkpoint) -> bool:
     return encode(one) == encode(other)
 
 
+def make_file(path: Path, days: float) -> None:
+    """Writes a file that was last changed so many days ago."""
+    path.write_text("")
+    os.utime(path, (time.time() - days * 86400,) * 2)
+
+
+def make_folder(path: Path, days: float) -> None:
+    """Makes a folder with a file that was last changed so many days ago."""
+    path.mkdir()
+    (path / "file").write_text("")
+    os.utime(path, (time.time() - days * 86400,) * 2)
+
+
 def test_saved_checkpoint_is_loaded(tmp_path: Path) -> None:
     """A loaded checkpoint has every array with its type and shape, and the history to the last digit."""
     checkpoint_file = CheckpointFile(tmp_path / "new", "tried", checkpoint_key({"a": 1}))
@@ -49,8 +62,22 @@ def test_damaged_file_is_renamed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     content[position] ^= 1
     checkpoint_file.path.write_bytes(content)
     assert checkpoint_file.load() is None
-    assert "warning: the checkpoint" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (
+        error.startswith("warning: the checkpoint") and f"and was renamed to tried-{checkpoint_key({})[:32]}." in error
+    )
     assert [path.suffix for path in tmp_path.iterdir()] == [".damaged"]
+
+
+def test_a_damaged_file_that_cannot_be_renamed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The warning does not say that the file was renamed where it could not be, as in a folder of another user."""
+    checkpoint_file = CheckpointFile(tmp_path, "tried", checkpoint_key({}))
+    checkpoint_file.path.write_bytes(b"damaged")
+    (checkpoint_file.path.with_suffix(".damaged") / "in the way").mkdir(parents=True)
+    assert checkpoint_file.load() is None
+    error = capsys.readouterr().err
+    assert "does not match its checksum), and cannot be renamed (Is a directory); the training starts" in error
+    assert "was renamed" not in error and checkpoint_file.path.exists()
 
 
 def test_truncated_file_is_refused() -> None:
@@ -85,21 +112,36 @@ def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
 
 
 def test_the_age_of_a_checkpoint(tmp_path: Path) -> None:
-    """A checkpoint of less than two weeks stays, an older one is removed, as are finished seeds of a killed training;
-    files of others stay.
-    """
-    now = time.time()
-    for name, days in (("a-1.checkpoint", 13.99), ("b-1.checkpoint", 14.01), ("c-1.seeds", 14.01), ("notes.txt", 99)):
-        path = tmp_path / name
-        if name.endswith(".seeds"):
-            path.mkdir()
-            (path / "seed").write_text("")
-        else:
-            path.write_text("")
-        os.utime(path, (now - days * 86400, now - days * 86400))
+    """A checkpoint of less than two weeks stays, an older one is removed, as are finished seeds of a killed run."""
+    key, longest = "0" * 32, "m" * 40
+    make_file(tmp_path / f"a-{key}.checkpoint", 13.99)
+    for suffix in ("checkpoint", "damaged", "partial"):
+        make_file(tmp_path / f"{longest}-{key}.{suffix}", 14.01)
+    make_folder(tmp_path / f"a-{key}.finished", 13.99)
+    for name in (f"{longest}-{key}.finished", f".b_1-{key}.finished.new", f".b_1-{key}.finished.old"):
+        make_folder(tmp_path / name, 14.01)
     remove_old(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-1.checkpoint", "notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a-{key}.checkpoint", f"a-{key}.finished"]
     remove_old(tmp_path / "none")
+
+
+def test_files_of_the_user_stay(tmp_path: Path) -> None:
+    """In a folder that the user names, no file or folder of another name is removed, however old and like a checkpoint
+    it is.
+    """
+    key = "0123456789abcdef" * 2
+    files = (
+        "notes.txt", "thesis-2025.pdf", f"a-{key}.keras", f"a-{key}.finished", f"a-{key[1:]}.checkpoint",
+        f"a-{key}0.checkpoint", f"A-{key}.checkpoint", f".a-{key}.checkpoint", f"a-{key}.checkpoint.zip",
+    )  # fmt: skip
+    folders = ("my-data.v2", f"b-{key}.checkpoint", f"b-{key}.finished.old", f".b-{key}.finished", ".my-data.old")
+    for name in files:
+        make_file(tmp_path / name, 99)
+    for name in folders:
+        make_folder(tmp_path / name, 99)
+    remove_old(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*files, *folders}
+    assert all((tmp_path / name / "file").exists() for name in folders)
 
 
 def test_the_key_covers_every_input() -> None:

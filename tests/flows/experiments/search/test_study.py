@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def test_files_of_dead_processes_go_when_a_study_is_opened(tmp_path: Path) -> No
     """A killed search that had finished its trials leaves no file for good; the files of living ones stay."""
     first = study_in(tmp_path)
     finish(first)
-    (tmp_path / "owners/dead").touch()
+    dead = uuid.uuid4().hex
+    (tmp_path / "owners" / dead).touch()
+    (tmp_path / "owners/list.txt").write_text("of the user")
     second = study_in(tmp_path)
     owners = {path.name for path in (tmp_path / "owners").iterdir()}
-    assert len(owners) == 2 and "dead" not in owners
+    assert len(owners) == 3 and dead not in owners and "list.txt" in owners
     claimed = [study.claim(100) for study in (first, second, first)]
     assert [trial.number for trial in claimed if trial] == [1, 2, 3]  # each takes the other for alive
 
