@@ -5,6 +5,9 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from dvc.repo import Repo
+
+from stages.export.formats import FORMATS
 from tests.support.root import ROOT
 
 MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/")
@@ -65,3 +68,16 @@ def test_package_ships_its_data_files() -> None:
         if package != "inkflow.project"  # what `inkflow init` copies
     }
     assert {path for path in beside if path.suffix != ".py"} == shipped
+
+
+def test_exports_beside_a_model_are_not_dvcs() -> None:
+    """DVC hashes no export, and no leftover of a killed one, beside a model or one of its seeds: `models` and `seeds`
+    are inputs and outputs of stages. It hashes the models.
+    """
+    with Repo(str(ROOT)) as repo:
+        ignore = repo.dvcignore
+        for folder in (ROOT / "models/cnn", ROOT / "models/cnn/seeds/3"):
+            for name in (*FORMATS.values(), ".model-17.tmp.tflite", ".saved_model.new", ".saved_model.old"):
+                assert ignore.is_ignored_file(str(folder / name)), name
+            for name in ("model.keras", "model.onnx", "training.json"):
+                assert not ignore.is_ignored_file(str(folder / name)), name
