@@ -82,7 +82,7 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     What is likely a mistake in the data, but can be meant, becomes a warning on standard error.
 
     x_train.npy and x_validation.npy: float32 (n, h, w, c), or (n, ...) for other samples; y_train.npy and
-    y_validation.npy: int64 (n,); w_train.npy: float32 (n,), if it has weights; prepared.json: shapes, crop, normalisation.
+    y_validation.npy: int64 (n,); w_train.npy: float32 (n,), if any; prepared.json: shapes, crop, normalisation.
 
     Raises:
         DataError: the data set is missing or invalid.

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from stages.train import fingerprint
 from stages.train.augmentation.test_time import with_test_time_augmentation
 from stages.train.custom.network import float32_network
 from stages.train.device import Device, Precision
-from stages.train.doubt.measurement import MeasuredDoubt
+from stages.train.doubt.measurement import MeasuredDoubt, measure_doubt
 from stages.train.early_stopping import best_epoch
 from stages.train.export import model_files, onnx_subprocess
 from stages.train.fit import score
@@ -131,22 +132,39 @@ def write_outputs(
 ) -> None:
     """Writes all OUTPUTS to the folder `out`, or none, and checks that the ONNX model agrees with `network`.
 
+    The ONNX model has no unlikeness, with a warning on standard error, if that does not agree.
+
     Raises:
         InkflowError: the ONNX model differs from `network`.
         OutputError: the folder is full, read-only, or not a folder.
     """
-    images = data.held_out_images(CHECKED_SAMPLES)
     with ExitStack() as files:
         paths = {name: files.enter_context(replacing(out / name)) for name in OUTPUTS}
         model_files.save_keras(network, paths["model.keras"])
-        if keras.backend.backend() == "tensorflow":
-            model_files.save_onnx(network, data.prepared, model, paths["model.onnx"], doubt)
-        else:
-            facts = doubt and doubt.to_json()
-            onnx_subprocess.save_onnx(paths["model.keras"], data.prepared, model, paths["model.onnx"], facts)
-        model_files.check_agreement(network, paths["model.onnx"], images, data.prepared, model, doubt)
+        try:
+            _write_onnx(network, model, data, paths, doubt)
+        except model_files.UnlikenessDiffers as error:
+            print(
+                f"warning: {summary['model']}: {error}, so the model is exported without it; the last hidden layer "
+                "hardly tells the samples apart: has the network learnt?",
+                file=sys.stderr,
+                flush=True,
+            )
+            _write_onnx(network, model, data, paths, measure_doubt(network, model, data, has_unlikeness=False))
         write_history(paths[HISTORY], history, history_columns(model))
         write_json(paths["training.json"], summary)
+
+
+def _write_onnx(
+    network: Any, model: Model, data: TrainingData, paths: Mapping[str, Path], doubt: MeasuredDoubt | None
+) -> None:
+    """Writes the ONNX model to one of the `paths`, which have the Keras model, and checks that it agrees."""
+    path, prepared = paths["model.onnx"], data.prepared
+    if keras.backend.backend() == "tensorflow":
+        model_files.save_onnx(network, prepared, model, path, doubt)
+    else:
+        onnx_subprocess.save_onnx(paths["model.keras"], prepared, model, path, doubt and doubt.to_json())
+    model_files.check_agreement(network, path, data.held_out_images(CHECKED_SAMPLES), prepared, model, doubt)
 
 
 def copy_model(files: Mapping[str, Path], summary: dict[str, Any], out: Path) -> None:

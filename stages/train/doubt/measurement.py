@@ -76,13 +76,18 @@ class MeasuredDoubt(NamedTuple):
         return cls(Calibration(*content["calibration"]), doubt, unlikeness, reference)
 
 
-def measure_doubt(network: Any, model: ModelBase, data: TrainingData) -> MeasuredDoubt | None:
-    """Returns the doubt of `network`, trained as `model` on `data`; a regression has no probabilities, so no doubt."""
+def measure_doubt(
+    network: Any, model: ModelBase, data: TrainingData, *, has_unlikeness: bool = True
+) -> MeasuredDoubt | None:
+    """Returns the doubt of `network`, trained as `model` on `data`; a regression has no probabilities, so no doubt.
+
+    Without `has_unlikeness` there is no measure of the unlikeness, and thresholds and reference are without it.
+    """
     if model.task == "regression":
         return None
     task, (train, train_labels) = task_of(model), _run(network, model, data.train, TRAIN_SAMPLES)
     unlikeness = None
-    if train.features is not None:
+    if has_unlikeness and train.features is not None:
         unlikeness = fit_unlikeness(train.features, train.logits, task.task_labels(train_labels))
     if not len(data.validation.labels):
         return MeasuredDoubt(Calibration(note="not calibrated: there are no validation images"), Doubt(), unlikeness)

@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial import distance
 
 from stages.model.doubt import METADATA, UNLIKENESS, Doubt
+from stages.model.reference import CONFIDENCE, Reference
 from stages.samples.prepared import Part, raw_pixels
 from stages.train import networks
 from stages.train.doubt.calibration import class_logits, fit_temperature, two_logits
@@ -182,6 +183,22 @@ def test_training_records_its_doubt_twice_the_same(tmp_path: Path) -> None:
     likes, unlikes = (outputs(tmp_path / "a/model.onnx", some)[UNLIKENESS] for some in (pixels, 255 - pixels))
     assert np.mean(likes > thresholds.unlikeness) < 0.2
     assert np.median(unlikes) > np.median(likes)
+
+
+def test_a_network_whose_features_hardly_vary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A network that learns nothing is exported without the unlikeness if its rounding errors are as large as what it
+    measures; thresholds and reference are those of the probabilities, and a warning says so.
+    """
+    folders, model = write_data(tmp_path), make_model(units=[16] * 10, activation="sigmoid", epochs=1)
+    train("deep", model, folders.prepared, tmp_path / "out", tmp_path / "checkpoints")
+    assert "warning: deep: the unlikeness of the exported ONNX model differs by" in capsys.readouterr().err
+    path = tmp_path / "out/model.onnx"
+    assert list(outputs(path, patterns(4)[0])) == ["probabilities"]
+    metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    doubt, reference = Doubt.from_metadata(metadata), Reference.from_metadata(metadata)
+    thresholds = doubt and doubt.thresholds(0.99)
+    assert thresholds is not None and thresholds.unlikeness is None
+    assert reference is not None and CONFIDENCE in reference.statistics and UNLIKENESS not in reference.statistics
 
 
 @pytest.mark.farm
