@@ -17,7 +17,17 @@ from stages.model.compatibility import (
     find_incompatibility,
 )
 from stages.model.custom_code import OR_CODE, CodeName
-from stages.model.field_types import Activation, Argument, ClassWeight, Embedding, Labels, PoolDropout, Seeds, Units
+from stages.model.field_types import (
+    Activation,
+    Argument,
+    ClassWeight,
+    Embedding,
+    Labels,
+    PoolDropout,
+    Seeds,
+    TargetValue,
+    Units,
+)
 from stages.model.layer_config import Constraint, Initializer
 from stages.model.metrics_config import MetricName, metric_errors
 from stages.model.optimizer_config import Optimizer
@@ -47,7 +57,7 @@ class ModelBase(Section):
         "`regression` predicts the value of the label",
     )
     positive: Labels | None = Field(None, description="for two_class: the labels of the positive class")
-    values: list[float] | None = Field(
+    values: list[TargetValue] | None = Field(
         None, min_length=2, max_length=100, description="for regression: value of each label; null means the label"
     )
     units: list[Units] = Field(max_length=16, description="units of each hidden dense layer")

@@ -13,6 +13,7 @@ Embedding = Annotated[
     Units | None,
     Field(description="for tokens: features that the network learns for each of them; null for other samples"),
 ]
+TargetValue = Annotated[float, Field(ge=-1e12, le=1e12)]  # float32 holds the sum of 10 billion squares of them
 ClassWeight = Annotated[float, Field(ge=0, le=1e6)]
 
 

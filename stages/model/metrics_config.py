@@ -32,7 +32,7 @@ METRICS: dict[str, tuple[TaskName, ...]] = {
     "log_cosh_error": ("regression",),
     "r2_score": ("regression",),
 }
-KNOWN_COLUMNS = ("epoch", "loss", "accuracy", "mae")  # of history.csv
+KNOWN_COLUMNS = ("epoch", "loss", "accuracy", "mae")  # of history.csv, as are `val_loss` and so on
 ALWAYS_WATCHED = ("accuracy", "mean_absolute_error")  # the first metric of a training, whatever `metrics` has
 
 
@@ -67,9 +67,10 @@ def metric_errors(metrics: Sequence[str], task: TaskName, values: Sequence[float
         for name in metrics
         if name in METRICS and task not in METRICS[name]
     ]
-    columns = [*KNOWN_COLUMNS, *(object_name(name) for name in metrics if name not in ALWAYS_WATCHED)]
-    twice = [name for name in metrics if columns.count(object_name(name)) > 1 or metrics.count(name) > 1]
-    messages += [f"`metrics` has {object_name(name)} twice; remove or rename one" for name in twice[:1]]
+    names = [*KNOWN_COLUMNS, *further_metrics(metrics)]
+    columns = [*names, *(f"val_{name}" for name in names)]
+    twice = [name for name in map(object_name, metrics) if columns.count(name) > 1 or metrics.count(name) > 1]
+    messages += [f"`metrics` has {name} twice; remove or rename one" for name in twice[:1]]
     if "mean_absolute_percentage_error" in metrics and 0.0 in values:
         messages.append(
             "`metrics` has mean_absolute_percentage_error, which divides by the target, but a label has the value 0; "

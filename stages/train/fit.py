@@ -126,7 +126,7 @@ def fit(
         watch = DivergenceWatch(name, model, data, history)
         callbacks = Callbacks(model.callbacks or [], network, model.epochs, steps)
         callbacks.train_begin()
-        while not callbacks.stopped and _goes_on(history, model):
+        while _goes_on(history, model) and not (history and callbacks.stopped):  # as in Keras, after an epoch
             set_plateau_rate(network.optimizer, model.optimizer, _losses(history))
             callbacks.epoch_begin(len(history))
             history.append(trainer.run_epoch(len(history)))

@@ -35,6 +35,8 @@ MODELS = [
     (NUMBER | {"loss": "mean_absolute_percentage_error"}, "a label has the value 0; set `values` without 0"),
     (NUMBER | {"loss": "mean_squared_logarithmic_error", "values": [-2.0, 1.0]}, "a label has the value -2"),
     (NUMBER | {"output": "softplus", "values": [-2.0, 1.0]}, "`output: softplus` is above 0"),
+    (NUMBER | {"values": [1.0, 1e39]}, "values.1: got 1e+39, expected 1000000000000.0 or less"),
+    (NUMBER | {"values": [-2e12, 1.0]}, "values.0: got -2000000000000.0, expected -1000000000000.0 or more"),
     (NUMBER | {"class_weights": [1.0, 2.0]}, "`class_weights` is not compatible with `task: regression`"),
     (NUMBER | {"balance": True}, "`balance` is not compatible with `task: regression`: a regression has no classes"),
     ({"class_weights": [1.0, 2.0], "balance": True}, "`class_weights` and `balance` both set the weights"),

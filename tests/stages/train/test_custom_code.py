@@ -140,6 +140,20 @@ class Watch(keras.callbacks.Callback):
     assert (project / "calls").read_text() == f"train 5 12 0 0.5 {columns} 1 0.25 {columns} end"
 
 
+def test_a_callback_that_stops_before_the_first_epoch(folders: Folders, project: Path) -> None:
+    """The training ends after one epoch, as in Keras."""
+    write_code(
+        project,
+        DENSE
+        + """
+class Stop(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.model.stop_training = True
+""",
+    )
+    assert len(learn(folders, own_model(epochs=3, callbacks=["custom.own:Stop"]))) == 1
+
+
 @pytest.mark.farm
 def test_own_loss_gets_the_targets_of_the_task(folders: Folders, project: Path) -> None:
     """An own loss that computes what Keras's does gives the same history; so do an own metric and optimizer."""

@@ -119,6 +119,11 @@ REFUSED: dict[str, dict[str, Any]] = {
     },
     r"`metrics` has recall, .* a regression has none": {"task": "regression", "metrics": ["recall"]},
     r"`metrics` has auc twice": {"metrics": ["auc", "recall", "auc"]},
+    r"`metrics` has accuracy twice": {"metrics": ["accuracy", "accuracy"]},
+    r"`metrics` has val_loss twice": {"metrics": ["custom.own:val_loss"]},
+    r"`metrics` has val_accuracy twice": {"metrics": ["auc", "custom.own:val_accuracy"]},
+    r"`metrics` has val_precision twice": {"metrics": ["custom.own:val_precision", "precision"]},
+    r"`metrics` has val_f twice": {"metrics": ["custom.one:f", "custom.two:val_f"]},
     r"mean_absolute_percentage_error, which divides": {
         "task": "regression",
         "metrics": ["mean_absolute_percentage_error"],
