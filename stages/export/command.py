@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.base.errors import EXIT_DONE
-from stages.export.formats import FORMATS
+from stages.model.export_formats import FORMATS
 
 DESCRIPTION = """Write a trained model in another format beside its model.onnx.
 

@@ -1,6 +1,5 @@
 """Exports a trained model as LiteRT or SavedModel, from raw pixels to predictions, and compares it with Keras."""
 
-import json
 import os
 import tempfile
 import warnings
@@ -19,19 +18,19 @@ from stages.base.files import ZIP_EPOCH, replacing, replacing_folder
 from stages.base.sample_kinds import KINDS
 from stages.base.shown_text import remove_controls
 from stages.data.memory import limited_memory, share_of_machine
-from stages.export.formats import FORMATS, check_target
-from stages.inference.onnx_session import open_model, open_session, predict, read_doubt, read_task
+from stages.export.formats import check_target
+from stages.export.metadata import Metadata, metadata_files, metadata_of
+from stages.inference.onnx_session import open_model, open_session, predict, read_doubt
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
-from stages.model.tasks import Task
+from stages.model.export_formats import FORMATS
 from stages.predict.classifier import find_model
 from stages.predict.earlier_outputs import original, readable, use_readable
 from stages.report.records import Training, read_record
-from stages.samples.prepared import Prepared, TrainingData, raw_pixels, read_training_data
+from stages.samples.prepared import TrainingData, raw_pixels, read_training_data
 from stages.train.device import load_keras, without_cuda_messages, without_startup_messages
 
 CHECKED_SAMPLES = 1000  # validation images on which the export must agree with Keras
 TOLERANCE = 1e-5  # largest difference of a prediction, both in float32: that of the ONNX export
-METADATA_FILE = "inkflow.json"  # in the zip of the LiteRT file, or in assets.extra of the SavedModel
 MEMORY_FACTOR = 20  # of the model's file: weights, their copies, and those that Keras makes before it reads them
 MEMORY_REMEDY = "export a smaller model, or use a machine with more memory"
 UNPACKED_FACTOR, UNPACKED_BASE = 20, 10_000_000  # weights hardly shrink in a zip file, and the description is short
@@ -40,9 +39,7 @@ LOAD_ERRORS = (
     OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, ImportError,
     EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-LABELS_FILE = "labels.txt"  # a name for each output, one a line, as tools for LiteRT expect
 
-Metadata = dict[str, Any]
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -64,7 +61,7 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
     pixels = raw_pixels(np.asarray(training_data.held_out_images(CHECKED_SAMPLES)), training_data.prepared)
     expected = _predictions(path, serving, pixels)
     _check_data_fits(path, data, training_data, pixels, expected)
-    metadata = _metadata(path, training_data.prepared)
+    metadata = metadata_of(path, training_data.prepared)
     writer = replacing(target) if export_format == "litert" else replacing_folder(target)
     with writer as temporary, _convert_errors(path, export_format):
         write = _write_litert if export_format == "litert" else _write_saved_model
@@ -199,32 +196,6 @@ def _recorded_output(path: Path) -> tuple[TaskName, OutputName] | None:
     return (training.task, training.output) if training.output else None
 
 
-def _metadata(path: Path, prepared: Prepared) -> Metadata:
-    """Returns what a reader of the export must know: names of the outputs, shape of the samples, range of the pixels.
-
-    The positive classes of a two-class model and the numbers of a regression come from the ONNX file beside it.
-    """
-    onnx_file = readable(path.with_name("model.onnx"))
-    task = read_task(open_session(onnx_file), onnx_file) if onnx_file.exists() else Task()
-    names = prepared.class_names or tuple(map(str, range(prepared.classes)))
-    if task.kind == "regression":
-        outputs: Metadata = {"values": task.label_values(prepared.classes).tolist()}
-    else:
-        outputs = {"class_names": task.class_names(names)}
-    facts: Metadata = {"pixels": prepared.pixels.model_dump()}
-    if prepared.kind != "image":
-        facts = {"kind": prepared.kind, **({"vocabulary": prepared.vocabulary} if prepared.vocabulary else {})}
-    return {"task": task.kind, **facts, "shape": prepared.raw_shape, **outputs}
-
-
-def _metadata_files(metadata: Metadata) -> dict[str, str]:
-    """Returns the content of the metadata files by name."""
-    files = {METADATA_FILE: json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"}
-    if "class_names" in metadata:
-        files[LABELS_FILE] = "".join(f"{name}\n" for name in metadata["class_names"])
-    return files
-
-
 def _check_data_fits(
     path: Path, folder: Path, data: TrainingData, pixels: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> None:
@@ -264,7 +235,7 @@ def _write_litert(serving: Any, path: Path, metadata: Metadata) -> Predict:
         serving.export(str(exported), "litert", verbose=False)
         path.write_bytes(exported.read_bytes())
     with zipfile.ZipFile(path, "a") as archive:
-        for name, text in _metadata_files(metadata).items():
+        for name, text in metadata_files(metadata).items():
             archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), text)
 
     def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -294,7 +265,7 @@ def _write_saved_model(serving: Any, folder: Path, metadata: Metadata) -> Predic
 
     serving.export(str(folder), "tf_saved_model", verbose=False)
     (folder / "assets.extra").mkdir()
-    for name, text in _metadata_files(metadata).items():
+    for name, text in metadata_files(metadata).items():
         (folder / "assets.extra" / name).write_text(text, encoding="utf-8")
     loaded = tf.saved_model.load(str(folder))
     return lambda pixels: np.asarray(loaded.serve(pixels))

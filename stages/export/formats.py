@@ -1,11 +1,11 @@
-"""The formats that a model can be exported to, the name of each beside model.onnx, and what an export replaces."""
+"""What an export replaces: an earlier one of its format alone."""
 
 from pathlib import Path
 
 from stages.base.errors import InvalidInput
 from stages.base.files import require_replaceable
+from stages.model.export_formats import FORMATS
 
-FORMATS = {"litert": "model.tflite", "saved_model": "saved_model"}
 SAVED_MODEL_FILES = ("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra")
 LITERT_IDENTIFIER = b"TFL3"  # bytes 4 to 7 of the file: the identifier of its FlatBuffers schema
 

@@ -7,6 +7,7 @@ data/prepared (training and validation parts) -> model.keras  model.onnx  histor
 import argparse
 import importlib
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from stages.base import timings
 from stages.base.config import load_section
 from stages.base.errors import InvalidInput, OutputError
 from stages.model.config import Model
+from stages.model.export_formats import older_exports
 from stages.model.feasibility import feasibility_errors, validation_errors
 from stages.samples.prepared import TrainingData, load_into_memory, read_training_data
 from stages.train import fingerprint
@@ -48,6 +50,8 @@ def train(name: str, model: Model, folder: Path, out: Path, checkpoints: Path = 
     data, digests = _load_keras_and_data(folder, data)
     with own_errors(name, model):
         _train(name, model, data, digests, out, checkpoints)
+    for warning in older_exports(out):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _train(name: str, model: Model, data: TrainingData, digests: dict[str, str], out: Path, checkpoints: Path) -> None:

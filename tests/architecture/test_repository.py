@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from stages.export.formats import FORMATS
+from stages.model.export_formats import FORMATS
 from tests.support.root import ROOT
 
 MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/")

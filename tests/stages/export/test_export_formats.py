@@ -1,5 +1,6 @@
 """`inkflow export`: LiteRT and SavedModel predict the same as Keras, or are not written."""
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -20,8 +21,8 @@ from tensorflow.lite.python.convert_phase import ConverterError  # noqa: E402  (
 from flows.cli.main import main  # noqa: E402  (as the others)
 from stages.base.errors import InkflowError, ModelError, exit_with  # noqa: E402  (as the others)
 from stages.export import export as exporting  # noqa: E402  (imports Keras)
-from stages.export.formats import FORMATS  # noqa: E402  (as the others)
 from stages.model.doubt import Doubt  # noqa: E402  (as the others)
+from stages.model.export_formats import FORMATS  # noqa: E402  (as the others)
 from stages.samples.prepared import read_training_data  # noqa: E402  (as the others)
 from stages.train import networks  # noqa: E402  (import Keras)
 from stages.train.doubt.calibration import Calibration  # noqa: E402  (as the others)
@@ -87,6 +88,7 @@ def test_export_agrees_with_onnx(work: Path, capfd: pytest.CaptureFixture[str], 
         "pixels": {"low": 0, "high": 255},
         "shape": [12, 14],
         "class_names": ["ant", "bee", "cät", "dog"],
+        "onnx_sha256": hashlib.sha256(Path("models/cnn/model.onnx").read_bytes()).hexdigest(),
     }
     assert (inside / "labels.txt").read_text("utf-8") == "ant\nbee\ncät\ndog\n"
 

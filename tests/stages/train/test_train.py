@@ -232,3 +232,19 @@ def test_input_is_validated_before_tensorflow_is_imported(folders: Folders, tmp_
     assert process.returncode == 0, process.stderr
     assert re.findall(r"^code .*$", process.stdout, re.MULTILINE) == ["code 0", "code 2", "code 2"]
     assert "Traceback" not in process.stderr
+
+
+def test_an_export_of_an_earlier_training_is_named(
+    folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training that replaces the model leaves the exports beside it, and names the command that makes each again."""
+    out = tmp_path / "models" / "dense"
+    (out / "saved_model").mkdir(parents=True)
+    (out / "model.tflite").touch()
+    assert main(arguments(folders, out, "dense", dense=settings(epochs=1))) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert [line.partition(" was made before this training")[0] for line in lines] == [
+        f"warning: {out / name}" for name in ("model.tflite", "saved_model")
+    ]
+    assert lines[0].endswith(f"make it again: inkflow export {out / 'model.keras'} --format litert")
+    assert (out / "model.tflite").exists() and (out / "saved_model").exists()
