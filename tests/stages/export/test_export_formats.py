@@ -150,6 +150,7 @@ def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[
     pixels = np.random.default_rng(1).integers(0, 256, (7, 12, 14)).astype(np.float32)
     expected = onnxruntime.InferenceSession(folder / "model.onnx").run(None, {"pixels": pixels})[0]
     metadata = json.loads((folder / "saved_model/assets.extra/inkflow.json").read_text())
+    assert metadata.pop("onnx_sha256") == hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     outputs = {"class_names": ["not 1, 2", "1, 2"]} if model.task == "two_class" else {"values": [0, 1, 2, 3]}
     assert metadata == {"task": model.task, "pixels": {"low": 0, "high": 255}, "shape": [12, 14]} | outputs
     loaded = tf.saved_model.load(folder / "saved_model")  # a reference to it keeps its variables alive
