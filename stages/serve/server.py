@@ -5,6 +5,7 @@ import math
 import os
 import re
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -61,9 +62,9 @@ class Protocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(msg)
-        else:
-            self.transport.close()
+            with suppress(h11.LocalProtocolError):  # the answer to HEAD is its head alone
+                super().send_400_response(msg)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clock."""

@@ -91,7 +91,7 @@ def test_a_failed_run_leaves_nothing(deployed: Deployed) -> None:
     name, message = deployed.run(settings={"knobs.speed": 13}, targets=["source"])
     assert (name, message.partition(":")[0]) == ("Failed", "source failed (exit code 1)")
     name, message = deployed.run(settings={"knobs.sped": {"a": 1}, "nobs.x": 1})
-    assert (name, "did you mean 'knobs'?" in message) == ("Failed", True)
+    assert (name, "did you mean 'knobs.speed'?" in message) == ("Failed", True)
     assert (deployed.files(), deployed.experiments()) == (before, {})
     assert not list((deployed.toy.folder / ".dvc/tmp/inkflow").glob("run*"))
     assert [record["state"] for record in read_records(deployed.toy.folder)] == ["failed"]  # for `report --runs`

@@ -185,6 +185,13 @@ def healthy_requests() -> list[tuple[str, dict[str, Any], str]]:
     return [*tensors, *pictures]
 
 
+def test_a_broken_chunk_of_a_head_request(client: httpx.Client, folder: Path) -> None:
+    """A HEAD request with a wrong chunk is refused without a body, and the server logs nothing of it."""
+    answer = exchange(client, [head(client, "HEAD /predict", "Transfer-Encoding: chunked") + b"zz\r\nabc\r\n"])
+    assert status(answer) == 400 and answer.endswith(b"\r\n\r\n")
+    assert "Traceback" not in (folder / "serve.log").read_text(encoding="utf-8")
+
+
 @pytest.mark.farm
 def test_a_healthy_client_is_answered_all_the_time(client: httpx.Client, folder: Path) -> None:
     """Each attack gets the answer that it should, and each answer to the healthy client is right meanwhile.
