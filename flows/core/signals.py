@@ -1,5 +1,6 @@
 """Signals and standard streams of commands that a person or a service may start and interrupt."""
 
+import getpass
 import math
 import os
 import queue
@@ -53,8 +54,8 @@ def repair_inherited_state() -> None:
     """Corrects what a parent process, such as a service manager, may leave unusable.
 
     Opens closed standard streams, since the next file would get their number; and stops ignoring SIGCHLD, since the
-    exit codes of children would be lost. An account without a home and a name, as in containers, gets a home in the
-    temporary folder, and its number as its name: DVC and Prefect need both.
+    exit codes of children would be lost. DVC and Prefect need a home and a name of the account, which containers may
+    lack: its home is then a folder in the temporary one, its name its number.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
@@ -67,7 +68,10 @@ def repair_inherited_state() -> None:
         Path.home()
     except RuntimeError:
         os.environ["HOME"] = _temporary_home()
-        os.environ.setdefault("LOGNAME", str(os.getuid()))
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # Python 3.13 raises the other one
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def _temporary_home() -> str:

@@ -269,7 +269,7 @@ def test_nohup(call: str) -> None:
 
 
 def test_account_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account that is in no list of users gets a home that nobody else can read, and a name."""
+    """An account that is in no list of users gets a home that nobody else can read, and a name; one alone too."""
 
     def unknown(number: int) -> None:
         raise KeyError(number)
@@ -284,3 +284,7 @@ def test_account_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert Path.home() == tmp_path / f"inkflow-home-{os.getuid()}"
         assert Path.home().stat().st_mode & 0o777 == 0o700
         assert getpass.getuser() == str(os.getuid())
+    monkeypatch.delenv("LOGNAME")
+    monkeypatch.setenv("HOME", "/")  # as `docker run --user 1001` sets it
+    repair_inherited_state()
+    assert (str(Path.home()), getpass.getuser()) == ("/", str(os.getuid()))
