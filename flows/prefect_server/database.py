@@ -1,10 +1,11 @@
-"""Damage of the SQLite database of a Prefect server, on which the server would end with a traceback, or fail later."""
+"""The SQLite database of a Prefect server: its URL, and damage, on which the server ends with a traceback."""
 
 import math
 import sqlite3
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from urllib.parse import quote
 
 from flows.core.notices import note_once
 from stages.base.errors import InvalidInput
@@ -13,6 +14,11 @@ DATABASE_FILE = "prefect.db"
 PARTS = ("", "-wal", "-shm")
 DAMAGED = ".damaged"
 MAX_CHECKED = 50_000_000  # bytes: the check reads all of them before a run, 0.2 s
+
+
+def database_url(database: Path) -> str:
+    """Returns the URL of an SQLite database for Prefect, with `?`, `%` and `#` of the path quoted."""
+    return f"sqlite+aiosqlite:///{quote(str(database))}"
 
 
 def damage(database: Path, max_bytes: float = MAX_CHECKED) -> str | None:

@@ -29,7 +29,7 @@ from flows.core.redaction import mask
 from flows.engine.processes.command_runner import MARK, die_with_parent, mark
 from flows.engine.processes.process_trees import terminate_trees
 from flows.prefect_server.credentials import login_variables
-from flows.prefect_server.database import DATABASE_FILE, MAX_CHECKED, damage, set_aside
+from flows.prefect_server.database import DATABASE_FILE, MAX_CHECKED, damage, database_url, set_aside
 from flows.prefect_server.environment import (
     DATABASE,
     NO_ANALYTICS,
@@ -221,7 +221,7 @@ class Server:
             **loopback_variables(),
             **certificate_variables(),
             "PREFECT_HOME": str(self._home),
-            DATABASE: f"sqlite+aiosqlite:///{self._home / DATABASE_FILE}",
+            DATABASE: database_url(self._home / DATABASE_FILE),
             "PREFECT_UI_ENABLED": "0",
             ORIGINS: f"http://127.0.0.1:{port}",
             MARK: mark(self._root),

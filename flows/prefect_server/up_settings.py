@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from flows.core.code_path import python_path
 from flows.prefect_server.credentials import AUTH_FILE, HOME, close_folder, read_or_create_password
-from flows.prefect_server.database import DATABASE_FILE, check_undamaged
+from flows.prefect_server.database import DATABASE_FILE, check_undamaged, database_url
 from flows.prefect_server.environment import (
     DATABASE,
     HEARTBEAT,
@@ -105,9 +105,9 @@ class Settings:
             ORIGINS: ",".join([self.ui_url, *(f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))]),
             HOSTS: ",".join(sorted(_host_names(self.host))),
             ORIGIN_HOSTS: ",".join(sorted(_named_hosts())),
+            DATABASE: self.database or database_url(self.home / DATABASE_FILE),
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",  # which pruned runs leave behind
         }
-        environment |= {DATABASE: self.database} if self.database else {}
         return environment | ({PASSWORD: self.password} if self.password else {})
 
 

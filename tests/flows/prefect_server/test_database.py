@@ -1,4 +1,4 @@
-"""The database of temporary servers: a damaged one costs no run."""
+"""The databases of `inkflow up` and of temporary servers: their place; a damaged one of the latter costs no run."""
 
 import resource
 import sqlite3
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from flows.core.errors import ServerUnreachable
-from flows.prefect_server.database import DATABASE_FILE, damage, set_aside
+from flows.prefect_server.database import DATABASE_FILE, damage, database_url, set_aside
+from flows.prefect_server.environment import DATABASE
 from flows.prefect_server.server import HOME, Server
+from flows.prefect_server.up_settings import Settings, check_database
 
 
 def database(path: Path) -> Path:
@@ -22,6 +24,34 @@ def database(path: Path) -> Path:
         connection.executemany("INSERT INTO numbers VALUES (?)", [(number,) for number in range(3000)])
         connection.commit()
     return path
+
+
+@pytest.mark.parametrize("name", ["plain", "a?b", "x y'z #1 %41", ":memory:", "Größe&mode=memory"])
+def test_each_folder_has_its_database(tmp_path: Path, name: str) -> None:
+    """Prefect finds the database in the project's folder, with each character that means something in a URL."""
+    settings = Settings(tmp_path / name, "127.0.0.1", 4200, None, "", None)
+    path = settings.home / DATABASE_FILE
+    path.parent.mkdir(parents=True)
+    url = settings.server_environment()[DATABASE]
+    assert url == database_url(path)
+    assert ":memory:" not in url  # for Prefect, a database without a file
+    assert "mode=memory" not in url
+    check_database(url)
+    assert path.exists()
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [path]
+
+
+@pytest.mark.server
+@pytest.mark.farm
+def test_a_temporary_server_in_a_folder_with_a_strange_name(tmp_path: Path) -> None:
+    """The server responds, and its history is in the folder of the project."""
+    root = tmp_path / "x y'z #1 %41?b"
+    with Server(root) as server:
+        server.wait_until_ready()
+        assert server.responds()
+    with closing(sqlite3.connect(root / HOME / DATABASE_FILE)) as connection:
+        assert connection.execute("SELECT count(*) FROM flow_run").fetchone() == (0,)
+    assert [each.name for each in tmp_path.iterdir()] == [root.name]
 
 
 def test_damage_is_found(tmp_path: Path) -> None:
