@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows.core.redaction import say
+from flows.core.redaction import say_if_possible
 from stages.base.digests import read_sealed
 from stages.base.shown_text import indented
 
@@ -40,7 +40,7 @@ def stand_in_notice(params: "Params | None") -> str | None:
 @functools.cache
 def note_once(text: str) -> None:
     """Prints a note to standard error, since standard output may be JSON; the same note only once in a process."""
-    say(f"note: {indented(text)}", error=True)
+    say_if_possible(f"note: {indented(text)}", error=True)
 
 
 def read_kept(path: Path, is_lost: str, checked: Callable[[dict[str, Any]], Form]) -> Form | None:

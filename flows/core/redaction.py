@@ -98,6 +98,12 @@ def say(text: str, *, error: bool = False) -> None:
     print(mask(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
+def say_if_possible(text: str, *, error: bool = False) -> None:
+    """Prints a line as `say` does, or not at all: for what has to go on with a full disk or without its reader."""
+    with suppress(OSError, ValueError):  # a ValueError if the stream is closed, or lacks a character
+        say(text, error=error)
+
+
 def mask_content(content: Any) -> Any:
     """Returns `content`, made of mappings, sequences and values, with `mask` applied to all of its texts."""
     patterns = _patterns(_sources())

@@ -27,7 +27,7 @@ def watch_for_cancellation(interrupt: Callable[[], object]) -> Iterator[None]:
     def watch(run_id: UUID, poll_s: float) -> None:
         with get_client(sync_client=True) as client:
             while not ended.wait(poll_s):
-                with suppress(httpx.HTTPError, OSError, PrefectException):  # the next poll may succeed
+                with suppress(httpx.HTTPError, OSError, PrefectException, ValueError):  # the next poll may succeed
                     state = client.read_flow_run(run_id).state
                     if state is not None and (state.is_cancelling() or state.is_cancelled()):
                         interrupt()

@@ -22,6 +22,7 @@ from flows.workers.stage_report import ARTIFACT_TYPE, HEARTBEAT_S, ExitStatus, R
 from stages.base.errors import InkflowError
 
 LOG_FLUSH_S = 60.0  # on a busy machine
+NO_ANSWER = (httpx.HTTPError, PrefectHTTPStatusError, OSError, ValueError)  # a ValueError about the page of a proxy
 FINAL_REPORT_S = 600.0  # the last report is retried for so long if the server is unreachable
 
 
@@ -66,7 +67,7 @@ class Heartbeat:
     def _run(self) -> None:
         while True:
             self._send()
-            with suppress(httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, OSError):
+            with suppress(*NO_ANSWER, ObjectNotFound):
                 if self._is_cancelled():
                     self._executor.interrupt()
             if self._stopped.wait(HEARTBEAT_S):
@@ -93,7 +94,7 @@ class Heartbeat:
                 self._artifact = self._client.create_artifact(artifact)
             else:
                 self._client.update_artifact(self._artifact.id, ArtifactUpdate(data=self._report.to_table()))
-        except (httpx.HTTPError, PrefectHTTPStatusError, OSError):
+        except NO_ANSWER:
             return False
         return True
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from typing import Any
 from uuid import UUID
 
@@ -132,14 +133,17 @@ class RunMonitor:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             while True:
                 time.sleep(POLL_S)
-                runs = dict(self._runs)
-                try:
-                    self._poll(runs)
-                except (httpx.HTTPError, OSError) as error:  # raised also by a server that is still starting
-                    self._handle_outage(runs, error)
-                except BaseException as error:  # noqa: BLE001 - raised again in the waiting threads
-                    for run in runs.values():
-                        run.fail(error)
+                self._try_to_poll(dict(self._runs))
+
+    def _try_to_poll(self, runs: dict[UUID, SubRun]) -> None:
+        """Update all runs from the server, if that answers; other errors fail the runs."""
+        try:
+            self._poll(runs)
+        except (httpx.HTTPError, OSError, JSONDecodeError) as error:  # of a server that starts, or a page of a proxy
+            self._handle_outage(runs, error)
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting threads
+            for run in runs.values():
+                run.fail(error)
 
     def _handle_outage(self, runs: dict[UUID, SubRun], error: Exception) -> None:
         """Fail the runs if the server has been unreachable for too long."""

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from flows.core.redaction import say_if_possible
 from flows.core.values import counted
 from flows.engine.display.plain import Display
 from flows.engine.types import Result
@@ -92,7 +93,7 @@ class BufferedDisplay(Display):
                 sys.stderr = sys.stdout
         count = len(self._waiting)
         left_out = counted(count, "line of output was", "lines of output were")
-        print(f"{left_out} left out, since their reader does not read", file=sys.stderr, flush=True)
+        say_if_possible(f"{left_out} left out, since their reader does not read", error=True)
 
     def _put(self, event: tuple[str, str] | Callable[[], None]) -> None:
         with self._changed:

@@ -1,5 +1,6 @@
 """What the monitor makes of the server's answers on runs in pools."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -58,6 +59,19 @@ def test_the_newest_report_counts(beats: list[int]) -> None:
     run = SubRun(uuid4(), "pool", is_own=True)
     RunMonitor(Client(run, beats), Workers())._poll({run.id: run})  # type: ignore[arg-type]
     assert run.report is not None and run.report.beat == 7
+
+
+def test_a_page_of_a_proxy_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is no JSON fails no run; the next poll has its report."""
+    run = SubRun(uuid4(), "pool", is_own=True)
+    client = Client(run, [3])
+    monitor = RunMonitor(client, Workers())  # type: ignore[arg-type]
+    with monkeypatch.context() as proxy:
+        proxy.setattr(client, "read_flow_runs", lambda **_: json.loads("<html>"))
+        monitor._try_to_poll({run.id: run})
+    assert (run.error, run.report) == (None, None)
+    monitor._try_to_poll({run.id: run})
+    assert run.report is not None
 
 
 def test_a_run_that_the_server_no_longer_has() -> None:
