@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flows.prefect_server.environment import PASSWORD
 from stages.base.errors import InkflowError
 
 HOME = Path(".inkflow/up")  # PREFECT_HOME of the server and the workers
@@ -79,6 +80,20 @@ def login_variables(root: Path, url: str) -> dict[str, str]:
     """Returns the variable with which Prefect's client logs in to the `inkflow up` in `root`, if that serves `url`."""
     password = find_password(root, url)
     return {CLIENT_PASSWORD: password} if password else {}
+
+
+def password_hints(root: Path, password: str) -> tuple[list[str], list[str]]:
+    """Returns the line that names the source of `password`, and the shell command that exports it.
+
+    `inkflow run` in this folder finds the password itself; Prefect's commands need the variable.
+    """
+    file = HOME / AUTH_FILE
+    path = root / file
+    if path.exists() and path.read_text(encoding="utf-8").strip() == password:
+        source, value = f"in {file}, readable by this user only; the page asks for the whole line", f"$(cat {file})"
+    else:
+        source, value = f"the value of {PASSWORD}", f"${PASSWORD}"
+    return [f"Password:        {source}"], [f'  export {CLIENT_PASSWORD}="{value}"']
 
 
 def is_running(root: Path) -> bool:

@@ -14,20 +14,22 @@ import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flows.core.code_path import CODE
 from flows.core.errors import ServerUnreachable
 from flows.core.project import make_state_folder
-from flows.core.redaction import mask, say
+from flows.core.redaction import mask, say_if_possible
 from flows.core.signals import handle_termination
 from flows.engine.policy import load_policies
 from flows.engine.processes.process_trees import terminate_trees
+from flows.prefect_server.api_client import ServerLost, prefect_client
 from flows.prefect_server.crashes import end_message, forget_stop, note_stop
-from flows.prefect_server.credentials import ADDRESS_FILE, AUTH_FILE, HOME, LOCK, PAGE_FILE, write_page
+from flows.prefect_server.credentials import ADDRESS_FILE, HOME, LOCK, PAGE_FILE, password_hints, write_page
 from flows.prefect_server.database import DATABASE_FILE
-from flows.prefect_server.environment import DATABASE, PASSWORD, loopback_variables, variables_set
+from flows.prefect_server.environment import DATABASE, loopback_variables, variables_set
 from flows.prefect_server.notifications.notifier import Notifier
 from flows.prefect_server.notifications.receivers import NOTIFY, Receiver, Webhook, open_receiver, shown
 from flows.prefect_server.server_check import check_health
@@ -36,9 +38,9 @@ from flows.prefect_server.up_settings import DEPLOYMENTS, WEBHOOK, Settings, rea
 from stages.base.errors import EXIT_DONE, InkflowError, InvalidInput
 
 if TYPE_CHECKING:  # the import of Prefect takes two seconds
-    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+T = TypeVar("T")
 APP = "flows.prefect_server.same_origin:create_app"
 START_TIMEOUT_S = 180.0  # of the server, on a busy machine, with a new database
 POLL_S = 0.5
@@ -65,27 +67,28 @@ def up(arguments: argparse.Namespace) -> int:
         with hidden, Supervisor(root, settings.home) as supervisor, _notifications(settings) as notify:
             started = datetime.now(UTC)
             supervisor.add("server", _server_arguments(settings), settings.server_environment())
-            say(f"Starting Prefect's server at {settings.ui_url} ...")
+            say_if_possible(f"Starting Prefect's server at {settings.ui_url} ...")
             _wait_for_server(settings, supervisor, stop)
             if not stop.is_set():
-                pools, dead_runs = _start_workers(settings, supervisor, started)
-                notify()
-                _deploy(settings, supervisor, stop)
+                take = partial(_take_step, settings, supervisor, stop)
+                pools, dead_runs = take(lambda: _start_workers(settings, supervisor, started))
+                take(notify)
+                take(lambda: _deploy(settings, supervisor, stop))
                 if not stop.is_set():  # else the next start does so: this server ends before it starts them again
-                    _mark_dead_runs(dead_runs, settings.home)
-                say(_instructions(settings, pools))
+                    take(lambda: _mark_dead_runs(dead_runs, settings.home))
+                say_if_possible(take(lambda: _instructions(settings, pools)))
                 address.write_text(settings.api_url, encoding="utf-8")
                 page = write_page(settings.home, settings.ui_url, settings.password)
                 if arguments.open and not webbrowser.open(page.as_uri()):
-                    say(f"no browser could be started here; open {HOME / PAGE_FILE} yourself")
+                    say_if_possible(f"no browser could be started here; open {HOME / PAGE_FILE} yourself")
             while not stop.wait(POLL_S):
                 for name in supervisor.restart_dead():
-                    say(f"{name} died and was restarted")
-            say("Stopping ...")
-            note_stop(settings.home)
+                    say_if_possible(f"{name} died and was restarted")
+            note_stop(settings.home)  # first: a terminal that is stopped holds up the line
+            say_if_possible("Stopping ...")
             address.unlink(missing_ok=True)
             (settings.home / PAGE_FILE).unlink(missing_ok=True)
-    say(f"Stopped. The database and the logs stay in {HOME} for the next start.")
+    say_if_possible(f"Stopped. The database and the logs stay in {HOME} for the next start.")
     return EXIT_DONE
 
 
@@ -138,6 +141,19 @@ def _wait_for_server(settings: Settings, supervisor: Supervisor, stop: threading
     raise InkflowError(f"Prefect's server does not respond after {START_TIMEOUT_S:g} s; its log is {log}{remedy}")
 
 
+def _take_step(settings: Settings, supervisor: Supervisor, stop: threading.Event, step: Callable[[], T]) -> T:
+    """Returns the result of `step`; if the server has died meanwhile, waits until it is restarted, and repeats `step`.
+
+    Raises:
+        InkflowError: A step failed, or the server died again.
+    """
+    try:
+        return step()
+    except ServerLost:
+        _wait_for_server(settings, supervisor, stop)
+        return step()
+
+
 def _start_workers(settings: Settings, supervisor: Supervisor, started: datetime) -> tuple[list[str], list["FlowRun"]]:
     """Creates the pools and automations, and starts a worker for each pool.
 
@@ -151,7 +167,7 @@ def _start_workers(settings: Settings, supervisor: Supervisor, started: datetime
         from flows.prefect_server.pools import create_pool, pool_names, set_limits
 
         names = pool_names(settings.root, read_deployments(settings.root))
-        with _prefect_client() as client:
+        with prefect_client() as client:
             for name in names:
                 create_pool(client, settings.root, name)
             for name, limits in load_policies(settings.root).pools.items():
@@ -173,7 +189,7 @@ def _deploy(settings: Settings, supervisor: Supervisor, stop: threading.Event) -
     """
     from flows.prefect_server.deployments import finish_deployments, write_deployments
 
-    with _prefect_client() as client:
+    with prefect_client() as client:
         file = write_deployments(client, settings.root, settings.home)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -198,7 +214,7 @@ def _deploy(settings: Settings, supervisor: Supervisor, stop: threading.Event) -
         raise InvalidInput(
             f"{DEPLOYMENTS} cannot be deployed: {mask(lines[-1] if lines else 'Prefect gave no reason')}"
         )
-    with _prefect_client() as client:
+    with prefect_client() as client:
         finish_deployments(client, settings.root, settings.home)
 
 
@@ -206,30 +222,10 @@ def _mark_dead_runs(runs: Sequence["FlowRun"], home: Path) -> None:
     """Marks the runs that ended with an earlier `inkflow up`; the deployments are there that start them again."""
     from flows.prefect_server.dead_runs import mark_dead_runs
 
-    with _prefect_client() as client:
+    with prefect_client() as client:
         if names := mark_dead_runs(client, runs, end_message(home)):
-            say(f"Ended with an earlier `inkflow up`, now marked as crashed: {', '.join(names)}")
+            say_if_possible(f"Ended with an earlier `inkflow up`, now marked as crashed: {', '.join(names)}")
     forget_stop(home)
-
-
-@contextmanager
-def _prefect_client() -> Iterator["SyncPrefectClient"]:
-    """Yields a client of the server.
-
-    Raises:
-        InkflowError: The server refused a request.
-    """
-    from prefect import get_client
-    from prefect.exceptions import PrefectHTTPStatusError
-
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except PrefectHTTPStatusError as error:
-        reason = mask(" ".join(str(error).split()))
-        if error.response.is_server_error:
-            reason += f"; its log is {HOME / 'server.log'}"
-        raise InkflowError(f"Prefect's server refused a request: {reason}") from error
 
 
 @contextmanager
@@ -246,9 +242,8 @@ def _notifications(settings: Settings) -> Iterator[Callable[[], None]]:
     receivers: list[Receiver] = [Webhook(settings.webhook)] if settings.webhook else []
 
     def start() -> None:
-        with _prefect_client():
-            receivers.extend(map(open_receiver, settings.notify))
-        notifier.set_receivers(receivers)
+        with prefect_client():
+            notifier.set_receivers([*receivers, *map(open_receiver, settings.notify)])
         notifier.start()
 
     try:
@@ -261,8 +256,8 @@ def _instructions(settings: Settings, pools: Sequence[str]) -> str:
     """Returns the text that tells the user where everything is, once it runs."""
     from flows.prefect_server.deployments import run_commands
 
-    password, export = _password_hints(settings)
-    with _prefect_client() as client:
+    password, export = password_hints(settings.root, settings.password)
+    with prefect_client() as client:
         commands = run_commands(client, settings.root)
     told = [*(["the webhook"] if settings.webhook else []), *map(shown, settings.notify)]
     messages = f"to {', '.join(told)}, when an unattended run fails" if told else "none; set --webhook or --notify"
@@ -282,17 +277,3 @@ def _instructions(settings: Settings, pools: Sequence[str]) -> str:
             "Ctrl-C ends the server, the workers and their runs.",
         ]
     )
-
-
-def _password_hints(settings: Settings) -> tuple[list[str], list[str]]:
-    """Returns the line that names the password's source, and the shell command that exports it.
-
-    `inkflow run` in this folder finds the password itself; Prefect's commands need the variable.
-    """
-    file = HOME / AUTH_FILE
-    path = settings.root / file
-    if path.exists() and path.read_text(encoding="utf-8").strip() == settings.password:
-        source, value = f"in {file}, readable by this user only; the page asks for the whole line", f"$(cat {file})"
-    else:
-        source, value = f"the value of {PASSWORD}", f"${PASSWORD}"
-    return [f"Password:        {source}"], [f'  export PREFECT_API_AUTH_STRING="{value}"']

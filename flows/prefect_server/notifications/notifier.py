@@ -17,7 +17,7 @@ import httpx
 
 from flows.core.alarms import DRIFT
 from flows.core.notices import read_kept
-from flows.core.redaction import mask, say
+from flows.core.redaction import mask, say_if_possible
 from flows.prefect_server.api_client import connect, request
 from flows.prefect_server.crashes import (
     ERROR_LEVEL,
@@ -44,7 +44,7 @@ LATENESS_S = 900.0  # after which the server has stored an event, also of a clie
 WAITING_S = 1800.0  # of a run for its turn, before it is posted
 REPEAT_S = 6 * 3600.0  # after which the same failure of the same deployment is posted again
 KEEP_S = 7 * 86400.0  # records of what was posted
-UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL)
+UNREACHABLE = (httpx.TransportError, httpx.HTTPStatusError, httpx.InvalidURL)
 NO_ANSWER = (401, 403, 408, 429)  # with all from 500: they say nothing of the run that was asked for
 
 
@@ -72,11 +72,17 @@ class Notifier(threading.Thread):
         self._outboxes = [Outbox(item, self._record["waiting_posts"][item.key]) for item in receivers]
 
     def run(self) -> None:
-        """Looks for new events every POLL_S."""
+        """Looks for new events every POLL_S; an unknown error is printed, once until another one."""
+        printed = ""
         with self._api as api:
             while not self._end.wait(POLL_S):
-                with suppress(*UNREACHABLE, InkflowError):  # what was not read or recorded is tried again
+                try:
                     self.poll(api)
+                except (*UNREACHABLE, InkflowError):  # what was not read or recorded is tried again
+                    continue
+                except Exception as error:  # noqa: BLE001 - as about a page of a proxy: the thread has to go on
+                    if printed != (printed := repr(error)):
+                        say_if_possible(f"The events of Prefect's server cannot be read ({printed}); it is tried again")
 
     def stop(self) -> None:
         """Ends the thread."""
@@ -98,7 +104,7 @@ class Notifier(threading.Thread):
                     try:
                         self._handle(event, api)
                     except (LookupError, TypeError, AttributeError, ValueError) as error:  # any client sends events
-                        say(f"The event {event['id']} cannot be read ({error!r}); it is skipped")
+                        say_if_possible(f"The event {event['id']} cannot be read ({error!r}); it is skipped")
                     record["seen"][event["id"]] = event["occurred"]
                     record["since"] = max(record["since"], min(event["occurred"], _latest()))
             self._post_waiting(api, waiting_s)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from flows.core.redaction import say
+from flows.core.redaction import say_if_possible
 from flows.prefect_server.notifications.receivers import NotDeliveredError, Post, Receiver
 
 FIRST_PAUSE_S = 5.0  # after a failed attempt; it doubles with each further one, up to the receiver's longest
@@ -43,5 +43,5 @@ class Outbox:
     def _note(self, problem: str) -> None:
         """Prints a problem of the receiver once, until it accepts a post again."""
         if problem and not self._is_noted:
-            say(f"{self._receiver.label} cannot be called: {problem}")
+            say_if_possible(f"{self._receiver.label} cannot be called: {problem}")
         self._is_noted = bool(problem)

@@ -139,7 +139,7 @@ def test_a_deployment_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     command.write_text("#!/bin/sh\nexec sleep 600\n")
     command.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(command))
-    monkeypatch.setattr(up_command, "_prefect_client", nullcontext)
+    monkeypatch.setattr(up_command, "prefect_client", nullcontext)
     monkeypatch.setattr("flows.prefect_server.deployments.write_deployments", lambda *_: tmp_path / "prefect.yaml")
     settings = SimpleNamespace(root=tmp_path, home=tmp_path, client_environment=dict)
 
