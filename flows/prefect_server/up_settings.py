@@ -170,13 +170,30 @@ def read_deployments(root: Path) -> list[Mapping[str, Any]]:
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise InvalidInput(f"{DEPLOYMENTS}: `deployments` is missing or no list of deployments; see docs/deploy.md")
     for number, entry in enumerate(entries, 1):
-        missing = [key for key in ("name", "entrypoint") if not entry.get(key)]
-        file, colon, _ = str(entry.get("entrypoint")).rpartition(":")
-        if colon and not (root / file).is_file():
-            raise InvalidInput(f"{DEPLOYMENTS}: deployment {entry.get('name')}: there is no file {file}")
-        if missing:
-            raise InvalidInput(f"{DEPLOYMENTS}: deployment {number} has no {' and no '.join(missing)}")
+        _check_deployment(root, number, entry)
     return entries
+
+
+def _check_deployment(root: Path, number: int, entry: Mapping[str, Any]) -> None:
+    """Checks the texts of one deployment, the file of its entry point, and its work pool.
+
+    Raises:
+        InvalidInput: One is missing, or is no text.
+    """
+    if missing := [key for key in ("name", "entrypoint") if not entry.get(key)]:
+        raise InvalidInput(f"{DEPLOYMENTS}: deployment {number} has no {' and no '.join(missing)}")
+    pool = entry.get("work_pool")
+    if pool is not None and not isinstance(pool, Mapping):
+        raise InvalidInput(
+            f"{DEPLOYMENTS}: deployment {entry['name']}: work_pool: got {pool!r}, expected a mapping: {{name: local}}"
+        )
+    texts = {key: entry[key] for key in ("name", "entrypoint")} | {"work_pool.name": (pool or {}).get("name")}
+    for key, value in texts.items():
+        if not isinstance(value, str | None):
+            raise InvalidInput(f"{DEPLOYMENTS}: deployment {number}: {key}: got {value!r}, expected text; quote it")
+    file, colon, _ = entry["entrypoint"].rpartition(":")
+    if colon and not (root / file).is_file():
+        raise InvalidInput(f"{DEPLOYMENTS}: deployment {entry['name']}: there is no file {file}")
 
 
 def check_database(url: str, source: str = "--database") -> None:
