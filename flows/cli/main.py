@@ -117,6 +117,19 @@ def _is_of_output(error: OSError) -> bool:
         return True
 
 
+def _explained(error: OSError) -> InkflowError | None:
+    """Returns our error if standard output cannot be written, or the current folder was deleted; None for others."""
+    if _is_of_output(error):
+        _discard_output()
+        return OutputError("standard output", error)
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()  # noqa: PTH109 - a path is not wanted
+        except FileNotFoundError:
+            return InvalidInput("the present folder no longer exists; `cd` to it again")
+    return None
+
+
 def _discard_output() -> None:
     """Discards what is still to be written to standard output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -141,10 +154,9 @@ def _redacted_main() -> int:
         error.args = (mask(str(error)),)
         raise
     except OSError as error:
-        if not _is_of_output(error):
-            raise
-        _discard_output()
-        raise OutputError("standard output", error) from error
+        if explained := _explained(error):
+            raise explained from error
+        raise
     except RecursionError as error:  # raised by the parsers of DVC too
         raise InvalidInput(
             "a file of the project is nested too deep to be read: look at dvc.yaml, dvc.lock, params.yaml and "

@@ -49,12 +49,16 @@ def look_around(folder: Path) -> Surroundings:
 
     Raises:
         PipelineInvalid: dvc.yaml is not YAML.
-        InvalidInput: the folder cannot be read.
+        InvalidInput: the folder cannot be read, or its path is not UTF-8.
         GitFailed: git refuses to read the repository.
     """
     folder = folder.resolve()
     dvc_root = next((parent for parent in (folder, *folder.parents) if (parent / ".dvc").is_dir()), None)
     root = dvc_root or folder
+    try:
+        str(root).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{str(root)!r} is not UTF-8, as DVC needs it; rename the folder") from error
     repository = Path(git_text(["rev-parse", "--show-toplevel"], root)) if is_in_repository(root) else None
     try:
         names = {path.name for path in root.iterdir() if not path.name.startswith(".")}

@@ -253,6 +253,16 @@ def test_refusals(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(files()) == {"letter.txt", "params.yaml", "below/x", "dvc.yaml"}
 
 
+def test_a_path_that_is_not_utf8(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC could not record the files of the project: nothing is written."""
+    folder = empty / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(InvalidInput, match=r"caf\\udce9' is not UTF-8, as DVC needs it; rename the folder"):
+        inkflow(["init"])
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.farm
 def test_digits(empty: Path) -> None:
     """The template digits is this project: the same files, stages and parameters; its deployments are importable."""

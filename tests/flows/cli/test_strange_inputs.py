@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import main
+from flows.cli.main import _redacted_main, main
 from flows.core.errors import DvcFailed, PipelineInvalid, SpecialFile, UnknownStage
 from stages.base.errors import InkflowError, InvalidInput
 from tests.conftest import Inkflow, Toy
@@ -37,6 +37,19 @@ def test_a_named_pipe_among_the_inputs(toy: Toy, verb: list[str]) -> None:
         main(verb)
     toy.write({".dvcignore": "pipe\n"})
     assert main(verb) == 0
+
+
+@pytest.mark.parametrize("verb", ["plan", "init", "doctor"])
+def test_a_deleted_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """A folder that another program has deleted, or made anew, is told in one sentence."""
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    folder.mkdir()
+    monkeypatch.setattr("sys.argv", ["inkflow", verb])
+    with pytest.raises(InvalidInput, match=r"^the present folder no longer exists; `cd` to it again$"):
+        _redacted_main()
 
 
 def test_a_named_pipe_as_an_output(toy: Toy) -> None:
