@@ -28,7 +28,7 @@ from tests.flows.test_deployment import environment, prefect, worker
 from tests.support.commands import dvc, run_python
 from tests.support.loopback import serving
 from tests.support.own_programs import run_here
-from tests.support.prefect_api import api
+from tests.support.prefect_api import api, runs_of
 
 __all__ = ["environment", "worker"]  # fixtures
 
@@ -40,6 +40,7 @@ stages:
     deps: [stages/download/download.py]
     outs: [data/raw/dataset.npz, data/raw/dataset.json]
 """
+RETRAIN = "retrain-on-new-data"  # a deployment
 LAST = 599  # index of the training sample whose label changes
 
 
@@ -199,19 +200,22 @@ def test_new_data_start_a_run(
     """New data trigger one run of `retrain`, which downloads them in a clone and records a DVC experiment; params.yaml
     has their digests once the experiment is applied.
     """
+    known = [run["id"] for run in runs_of(prefect_url, RETRAIN)]
     wait_until(lambda: httpx.get(f"{prefect_url}/work_pools/local", timeout=240).status_code == 200, timeout_s=60)
-    prefect("deploy", "--name", "retrain-on-new-data", environment=environment)
+    prefect("deploy", "--name", RETRAIN, environment=environment)
     commit(short.folder)
     old = digests_of(short)
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         check_source()
-    assert retrain_runs(prefect_url) == []
+    assert runs_of(prefect_url, RETRAIN, known) == []
     new = write_dataset(mirror, label=7)
     assert new != old
     run_watch_data(environment)
-    wait_until(lambda: [run["state_name"] for run in retrain_runs(prefect_url)] == ["Completed"], timeout_s=120)
+    wait_until(
+        lambda: [run["state_name"] for run in runs_of(prefect_url, RETRAIN, known)] == ["Completed"], timeout_s=120
+    )
     assert digests_of(short) == old
-    [run] = retrain_runs(prefect_url)
+    [run] = runs_of(prefect_url, RETRAIN, known)
     [name] = re.findall(r"the result is the DVC experiment (\S+) in", state(prefect_url, run["id"])["message"])
     dvc("exp", "apply", "-q", name)
     assert digests_of(short) == new
@@ -219,8 +223,8 @@ def test_new_data_start_a_run(
     assert description["arrays"]["y_train"]["sha256"] == new["y_train"]
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         check_source()
-    assert len(retrain_runs(prefect_url)) == 1
-    deployment = retrain_runs(prefect_url)[0]["deployment_id"]
+    assert len(runs_of(prefect_url, RETRAIN, known)) == 1
+    deployment = runs_of(prefect_url, RETRAIN, known)[0]["deployment_id"]
     run = api(prefect_url, "POST", f"/deployments/{deployment}/create_flow_run")["id"]
     wait_until(lambda: state(prefect_url, run)["name"] == "Cached", timeout_s=120)
     assert state(prefect_url, run)["message"].startswith("nothing to do: ")
@@ -249,13 +253,6 @@ def run_watch_data(environment: dict[str, str]) -> None:
     """Run the flow `watch-data`, as its schedule does."""
     program = "from flows.retrain import watch_data; print(watch_data(return_state=True).message)"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True)
-
-
-def retrain_runs(url: str) -> list[dict[str, Any]]:
-    """Return the runs of the deployment `retrain-on-new-data`."""
-    body = {"deployments": {"name": {"any_": ["retrain-on-new-data"]}}}
-    runs: list[dict[str, Any]] = api(url, "POST", "/flow_runs/filter", body)
-    return runs
 
 
 def state(url: str, run: str) -> Any:

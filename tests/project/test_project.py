@@ -81,7 +81,9 @@ def test_a_mistake_anywhere_stops_dvc_repro(done: Project) -> None:
 @pytest.mark.farm
 def test_one_parameter(done: Project, inkflow: Inkflow) -> None:
     """A changed parameter runs exactly its dependent stages; changed back, they are restored."""
-    changed = inkflow("run", "--set", "models.dense.epochs=7", folder=done.folder)  # of this test alone: all share a cache
+    changed = inkflow(
+        "run", "--set", "models.dense.epochs=7", folder=done.folder
+    )  # of this test alone: all share a cache
     assert marked(changed.stdout, "+") == {"validate", "train@dense", "evaluate@dense", "report"}
     assert "models.dense.epochs 2 → 7" in changed.stdout
     back = inkflow("run", "--set", "models.dense.epochs=2", folder=done.folder)
