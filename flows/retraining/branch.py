@@ -17,6 +17,7 @@ from urllib.parse import quote
 from flows.core.errors import BranchKept, GitFailed
 from flows.core.git import REMOTE_TIMEOUT_S, git_succeeds, git_text, push_remote, run_git
 from flows.dvc_repo.versions.experiments import NO_GC
+from flows.engine.environment.records import LOCK
 from stages.base.errors import InkflowError, InvalidInput
 
 PREFIX = "retrain/"
@@ -79,7 +80,8 @@ def check_free(root: Path, name: str) -> None:
 def write_branch(root: Path, clone: Path, name: str, base: str, tree: str, message: str, digest: str) -> Branch:
     """Makes a commit of `tree`, whose objects are in the clone, and points the branch of the project at `root` to it.
 
-    A branch that has this tree on this base already keeps its commit.
+    A branch that has this tree on this base already keeps its commit, also where environment.lock differs: equal results
+    that a run has restored can be recorded as those of another machine.
 
     Raises:
         InvalidInput: see `check_free`.
@@ -88,8 +90,6 @@ def write_branch(root: Path, clone: Path, name: str, base: str, tree: str, messa
     check_free(root, name)
     ref = f"refs/heads/{name}"
     before = git_text(["rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"], root, allowed=[1])
-    if before and git_text(["show", "--no-patch", "--format=%T %P", before], root) == f"{tree} {base}":
-        return Branch(name, before, base)
     text = f"{message.strip()}\n\n{DATA}: {digest}\n{TREE}: {tree}\n"
     command = ["commit-tree", tree, "-p", base, "-F", "-"]
     commit = run_git(command, clone, stdin=text.encode(errors="replace")).decode().strip()
@@ -97,6 +97,10 @@ def write_branch(root: Path, clone: Path, name: str, base: str, tree: str, messa
     top = git_text(["rev-parse", "--show-toplevel"], clone)
     options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
     run_git([*NO_GC, "fetch", *options, top, "refs/inkflow/retrain"], root)
+    if before and git_text(["show", "--no-patch", "--format=%P", before], root) == base:
+        results = [":(top)", f":(top,exclude,glob)**/{LOCK}"]
+        if git_succeeds(["diff-tree", "--quiet", "-r", before, commit, "--", *results], root):
+            return Branch(name, before, base)
     run_git(["update-ref", "-m", "inkflow: retraining", ref, commit, before or "0" * len(commit)], root)
     return Branch(name, commit, base)
 

@@ -65,6 +65,18 @@ def repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repositorie
     return Repositories(here, remote, clone)
 
 
+def test_the_same_results_keep_their_commit(repositories: Repositories) -> None:
+    """A second retraining with equal results leaves the branch, also if it records them as another machine's."""
+    (repositories.clone / "environment.lock").write_text("of this machine")
+    first = repositories.make("new")
+    assert repositories.make("new") == first
+    for name in ("environment.lock", "a/environment.lock"):
+        (repositories.clone / name).parent.mkdir(exist_ok=True)
+        (repositories.clone / name).write_text("of another machine")
+        assert repositories.make("new") == first == Branch(NAME, repositories.tip(repositories.here), repositories.base)
+    assert repositories.make("newer") != first
+
+
 def test_projects_of_one_repository_have_branches_of_their_own(repositories: Repositories) -> None:
     """The name has the project's folder, unless that is the repository's; git takes it, whatever the folder's name."""
     here, names = repositories.here, [branch_name(repositories.here, "mnist", DIGESTS)]
