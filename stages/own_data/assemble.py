@@ -13,6 +13,7 @@ from stages.own_data.extras import GROUPS, groups_by_name, groups_of, joined, we
 from stages.own_data.images import Range, check_ranges, laid_out, range_of, typed
 from stages.own_data.labels import Classes, classes_of, flat_labels
 from stages.own_data.options import Options
+from stages.own_data.pairs import paired
 from stages.own_data.pieces import TEST, TRAIN, VALIDATION, Piece, together
 from stages.prepare.held_out_groups import held_out_groups
 from stages.samples.sampling import held_out_mask
@@ -103,7 +104,7 @@ def _by_part(pieces: Sequence[Piece], changes: list[str]) -> dict[str, list[Piec
 def _read_part(part: str, pieces: Sequence[Piece], options: Options, changes: list[str], notes: list[str]) -> Part:
     images, labels, ranges = list[NDArray[Any]](), list[NDArray[Any]](), list[Range]()
     weights, groups = list[NDArray[np.float32] | None](), list[NDArray[Any] | None]()
-    for piece in _paired(pieces):
+    for piece in paired(pieces):
         assert piece.images is not None and piece.labels is not None
         flat = flat_labels(piece.labels, piece.source, changes)
         if not len(flat):
@@ -117,23 +118,6 @@ def _read_part(part: str, pieces: Sequence[Piece], options: Options, changes: li
         groups.append(groups_of(piece, len(flat), notes))
     in_all = joined(WEIGHTS, weights, notes), joined(GROUPS[part], groups, notes)
     return Part(together(images), together(labels), *in_all, ranges)
-
-
-def _paired(pieces: Sequence[Piece]) -> list[Piece]:
-    """Returns pieces with images and labels: files of images get the files of labels in the same order."""
-    whole = [piece for piece in pieces if piece.images is not None and piece.labels is not None]
-    images = [piece for piece in pieces if piece.labels is None]
-    labels = [piece for piece in pieces if piece.images is None]
-    if len(images) != len(labels):
-        lone, what, absent = (images, "images", "labels") if len(images) > len(labels) else (labels, "labels", "images")
-        raise DataError(f"{lone[-1].source}: has {what} alone, and no file has their {absent}; name that file too")
-    for x, y in zip(images, labels, strict=True):
-        both = Piece(f"{x.source} and {y.source}", x.part, x.images, y.labels)
-        both.weights, both.groups = (
-            one if one is not None else other for one, other in ((x.weights, y.weights), (x.groups, y.groups))
-        )
-        whole.append(both)
-    return whole
 
 
 def _check_sizes(read: dict[str, Part]) -> None:

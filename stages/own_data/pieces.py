@@ -47,9 +47,13 @@ class Piece:
 
 def words(name: str) -> list[str]:
     """Returns the words of a name in lower case: `trainImages-idx3` has train, images, idx."""
+    return WORD.findall(split_name(name))
+
+
+def split_name(name: str) -> str:
+    """Returns a name in lower case, with `_` between words that are written together, such as `xtrain`."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    split = re.sub(r"\b([xy])(train|test|val)\b", r"\1_\2", split)
-    return WORD.findall(split)
+    return re.sub(r"\b([xy])(train|test|val)\b", r"\1_\2", split)
 
 
 def part_of(name: str) -> str | None:
