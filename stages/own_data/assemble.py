@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError
 from stages.data.datasets import Arrays
 from stages.data.sample_weights import WEIGHTS
+from stages.own_data.csv_labels import check_choices
 from stages.own_data.extras import GROUPS, groups_by_name, groups_of, joined, weights_of
 from stages.own_data.images import Range, check_ranges, laid_out, range_of, typed
 from stages.own_data.labels import Classes, classes_of, flat_labels
@@ -57,6 +58,7 @@ def assemble(pieces: Sequence[Piece], options: Options) -> Found:
     Raises:
         DataError: images or labels are missing, do not belong together, or are not certain.
     """
+    check_choices(pieces)
     changes: list[str] = []
     notes = [note for piece in pieces for note in piece.notes]
     parts = _by_part(pieces, changes)

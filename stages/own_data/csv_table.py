@@ -2,9 +2,8 @@
 
 import csv
 import io
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError
-from stages.data.config import CLASSES, SIDES
+from stages.data.config import SIDES
+from stages.own_data.csv_labels import Values, choose, is_number, named_column, outer_columns, typed_labels
 from stages.own_data.files import Bounded, open_unpacked
 from stages.own_data.options import Options
-from stages.own_data.pieces import LABEL_WORDS, Piece, together, words
+from stages.own_data.pieces import LABEL_WORDS, Choice, Piece, together, words
 
 MAX_LINE = 4_000_000  # bytes of the first line
 MAX_COLUMNS = 3 * SIDES[1] ** 2 + 10
@@ -32,19 +32,24 @@ class Layout(NamedTuple):
 
     Attributes:
         names: of all columns.
-        label: index of the label's column.
-        pixels: indices of the columns of pixels.
+        label: index of the label's column; None means that it is the first or the last one, which the values tell.
+        ignored: indices of the columns that are neither the label nor pixels.
         skipped: number of lines before the first image: blank ones, and the header.
         separator: of the columns.
         notes: sentences about what was read in another way, or left out.
     """
 
     names: list[str]
-    label: int
-    pixels: list[int]
+    label: int | None
+    ignored: set[int]
     skipped: int
     separator: str
     notes: list[str]
+
+    @property
+    def pixels(self) -> list[int]:
+        """Indices of the columns of pixels."""
+        return [i for i in range(len(self.names)) if i != self.label and i not in self.ignored]
 
 
 def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[Piece]:
@@ -55,16 +60,50 @@ def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[
     """
     with open_unpacked(path) as file:
         first = file.read(MAX_LINE)
-    layout = find_layout(first, options.label)
+    layout, choice = find_layout(first, options.label), None
+    if layout.label is None:
+        choice = _choice(path, layout, options.max_bytes)
+        layout = layout._replace(label=outer_columns(layout.names)[int(choice.is_last)])
     line = partial(_line, path, layout)
     images: list[NDArray[Any]] = []
     labels: list[NDArray[Any]] = []
+    for chunk in _chunks(path, layout, options.max_bytes, {layout.label: str}):
+        _check_width(chunk, layout)
+        labels.append(_labels(chunk[layout.label], layout, line))
+        images.append(_pixels(chunk[layout.pixels], layout, line))
+    if not images:
+        raise DataError(f"has no line of pixels; {REMEDY}")
+    notes = [f"{name}: {note}" for note in layout.notes]
+    return [Piece(name, part, together(images), typed_labels(together(labels)), notes=notes, choice=choice)]
+
+
+def _choice(path: Path, layout: Layout, max_bytes: int) -> Choice:
+    """Returns which of the outer columns has the labels; the first lines of a sorted file have one label."""
+    columns = outer_columns(layout.names)
+    values = {column: Values() for column in columns}
+    for chunk in _chunks(path, layout, max_bytes, dict.fromkeys(columns, str), list(values)):
+        for column, seen in values.items():
+            texts = chunk[column].dropna()
+            seen.add(texts.unique().tolist(), is_complete=len(texts) == len(chunk))
+    return choose(layout.names, *(values[column] for column in columns))
+
+
+def _chunks(
+    path: Path, layout: Layout, max_bytes: int, types: dict[int | None, type], columns: list[int] | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yields the lines in tables of some million values; `types` are those of single columns, as pandas takes them.
+
+    Raises:
+        DataError: the file is no table of equal lines, or larger than `max_bytes`.
+    """
     with open_unpacked(path) as file:
         try:
-            for chunk in pd.read_csv(
-                Bounded(file, options.max_bytes),  # type: ignore[call-overload]  # it reads bytes
+            yield from pd.read_csv(
+                Bounded(file, max_bytes),  # type: ignore[call-overload]  # it reads bytes
                 sep=layout.separator,
                 header=None,
+                usecols=columns,
+                dtype=types,
                 skiprows=layout.skipped,
                 chunksize=max(1, CHUNK_VALUES // len(layout.names)),
                 skipinitialspace=True,
@@ -72,17 +111,10 @@ def read_csv(path: Path, name: str, part: str | None, options: Options) -> list[
                 na_values=[""],
                 low_memory=False,
                 encoding_errors="replace",
-            ):
-                _check_width(chunk, layout)
-                labels.append(_labels(chunk[layout.label], layout, line))
-                images.append(_pixels(chunk[layout.pixels], layout, line))
+            )
         except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")[:120]
             raise DataError(f"is no table of equal lines ({reason}); {REMEDY}") from error
-    if not images:
-        raise DataError(f"has no line of pixels; {REMEDY}")
-    notes = [f"{name}: {note}" for note in layout.notes]
-    return [Piece(name, part, together(images), together(labels), notes=notes)]
 
 
 def find_layout(start: bytes, label: str | None) -> Layout:
@@ -93,7 +125,7 @@ def find_layout(start: bytes, label: str | None) -> Layout:
         label: name or number of the label's column, if the user gave it.
 
     Raises:
-        DataError: the label is not certain, or the file is no such table.
+        DataError: the header or `label` does not tell the label's column, or the file is no such table.
     """
     text = start.decode("utf-8-sig", "replace")
     lines = text.splitlines()
@@ -107,21 +139,19 @@ def find_layout(start: bytes, label: str | None) -> Layout:
     if not 2 <= len(first) <= MAX_COLUMNS:
         raise DataError(f"has {len(first):,} columns in its first line, expected 2 to {MAX_COLUMNS:,}: {REMEDY}")
     is_numbered = _is_numbered(first)
-    has_header = is_numbered or _is_header(first, rows[1] if len(rows) > 1 else [])
+    has_header = is_numbered or _is_header(first, rows[1:])
     names = first if has_header else [str(number) for number in range(len(first))]
-    body = [row for row in rows[int(has_header) :] if len(row) == len(first)]
-    column = _label_column(names, body, has_header and not is_numbered, label)
+    column = named_column(names, has_header and not is_numbered, label)
     ignored = {
         i for i, cell in enumerate(names) if has_header and i != column and (not cell or set(words(cell)) & IGNORED)
     }
-    pixels = [i for i in range(len(names)) if i != column and i not in ignored]
     notes = []
     if is_numbered:
         notes.append(f"the first line, {', '.join(filter(None, first[:5]))}, ..., is a header of numbers")
     if ignored:
         left_out = ", ".join(names[i] or "a column without a name" for i in sorted(ignored))
         notes.append(f"no pixels, and left out: {left_out}")
-    return Layout(names, column, pixels, blank + int(has_header), separator, notes)
+    return Layout(names, column, ignored, blank + int(has_header), separator, notes)
 
 
 def _is_numbered(first: Sequence[str]) -> bool:
@@ -131,21 +161,35 @@ def _is_numbered(first: Sequence[str]) -> bool:
     second 7 is named 7.1, its third 7.2.
     """
     cells = list(first[1:] if first[0] == "" else first)
-    if any(cells == [str(number) for number in range(start, start + len(cells))] for start in (0, 1)):
+    if _counts(cells):
         return True
     seen: Counter[str] = Counter()
     named = []
     for cell in (cell.partition(".")[0] for cell in cells):
         named.append(f"{cell}.{seen[cell]}" if seen[cell] else cell)
         seen[cell] += 1
-    return cells == named and len(seen) < len(cells) and all(map(_is_number, cells))
+    return cells == named and len(seen) < len(cells) and all(map(is_number, cells))
 
 
-def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Returns whether the first line has names: texts above numbers, or the name of a label."""
-    texts = [(i, cell) for i, cell in enumerate(first) if not _is_number(cell)]
-    above = [i for i, cell in texts if cell and i < len(second) and _is_number(second[i])]
-    return bool(above or any(set(words(cell)) & LABEL_WORDS for _, cell in texts)) or len(texts) == len(first)
+def _counts(cells: Sequence[str]) -> bool:
+    """Returns whether cells are the numbers from 0 or from 1 on."""
+    return any([*cells] == [str(number) for number in range(start, start + len(cells))] for start in (0, 1))
+
+
+def _is_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Returns whether the first line has names: texts above numbers, or the name of a label.
+
+    Beside numbers that do not count, which are pixels, a single letter is a label, and so is a word above its like.
+    """
+    texts = [(i, cell) for i, cell in enumerate(first) if cell and not is_number(cell)]
+    named = [(i, word) for i, cell in texts for word in set(words(cell)) & LABEL_WORDS]
+    numbers = [cell for cell in first if is_number(cell)]
+    if numbers and not _counts(numbers):
+        below = {i: {word for row in others if i < len(row) for word in words(row[i])} for i, _ in named}
+        return any(len(word) > 1 and word not in below[i] for i, word in named)
+    second = others[0] if others else []
+    above = [i for i, _ in texts if i < len(second) and is_number(second[i])]
+    return bool(above or named or not numbers)
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -155,47 +199,6 @@ def _cells(line: str, separator: str) -> list[str]:
         return [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=separator))]
     except csv.Error as error:  # a cell that is too long
         raise DataError(f"is no table ({error}); {REMEDY}") from error
-
-
-def _label_column(names: Sequence[str], body: Sequence[Sequence[str]], has_names: bool, label: str | None) -> int:
-    if label is not None:
-        if label in names:
-            return list(names).index(label)
-        if re.fullmatch("-?[0-9]{1,9}", label) and -len(names) <= int(label) < len(names):
-            return int(label) % len(names)
-        raise DataError(f"has no column {label} (--label), but {', '.join(names[:4])}, ..., {names[-1]}")
-    if has_names:
-        named = [i for i, name in enumerate(names) if set(words(name)) & LABEL_WORDS]
-        if len(named) == 1:
-            return named[0]
-        got = "no column is named as a label" if not named else f"{len(named)} columns are named as labels"
-        raise DataError(
-            f"{got} in {', '.join(names[:4])}, ..., {names[-1]}; name it by --label COLUMN, or leave out a file "
-            "without labels, such as Kaggle's test.csv"
-        )
-    outer = (int(not names[0]), len(names) - 1)  # an index has no name
-    likely = [i for i in outer if _is_likely_label([row[i] for row in body])]
-    if len(likely) == 1:
-        return likely[0]
-    got = "neither the first nor the last column" if not likely else "both the first and the last column"
-    raise DataError(
-        f"{got} could be the label, and no header names it; say it by --label {names[outer[0]]} or --label "
-        f"{names[outer[1]]}"
-    )
-
-
-def _is_likely_label(values: Sequence[str]) -> bool:
-    numbers = [value for value in values if _is_number(value)]
-    whole = all(float(value).is_integer() for value in numbers)
-    return whole and CLASSES[0] <= len(set(values)) <= CLASSES[1] and "" not in values
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_width(chunk: pd.DataFrame, layout: Layout) -> None:
@@ -208,8 +211,9 @@ def _check_width(chunk: pd.DataFrame, layout: Layout) -> None:
 def _labels(column: "pd.Series[Any]", layout: Layout, line: Line) -> NDArray[Any]:
     if column.isna().any():
         number = line(column.index[column.isna()][0])
-        raise DataError(f"line {number} has no label in column {layout.names[layout.label]}; add it or remove the line")
-    return column.to_numpy(dtype=np.str_) if column.dtype.kind not in "iufb" else column.to_numpy()
+        name = layout.names[layout.label or 0]
+        raise DataError(f"line {number} has no label in column {name}; add it or remove the line")
+    return column.to_numpy(dtype=np.str_)
 
 
 def _pixels(chunk: pd.DataFrame, layout: Layout, line: Line) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from stages.data.config import CLASSES
 from stages.own_data.pictures import natural_key
 
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
+ANY_WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")  # also 007, which can be a code
 
 
 class Classes(NamedTuple):
@@ -95,6 +97,7 @@ def classes_of(
         present = list(range(len(file_names)))
     elif train.dtype.kind == "U":
         present.sort(key=natural_key)
+        _check_distinct(present)
     _check_values(present, parts)
     names = [*file_names] if file_names is not None and train.dtype.kind == "i" else [str(value) for value in present]
     if train.dtype.kind == "i" and present != list(range(len(present))):
@@ -131,6 +134,17 @@ def _check_values(present: list[Any], parts: Sequence[NDArray[Any]]) -> None:
             raise DataError(
                 f"the {what} part has the label {unknown!r}, expected one of the {len(present)} classes of the "
                 f"training part; {hidden}"
+            )
+
+
+def _check_distinct(names: Sequence[str]) -> None:
+    numbers: dict[Decimal, str] = {}
+    for name in filter(ANY_WHOLE.fullmatch, names):
+        other = numbers.setdefault(Decimal(name), name)
+        if other != name:
+            raise DataError(
+                f"the labels are texts, of which {other!r} and {name!r} are one number, so it is not certain that they "
+                "are two classes; write the number in one form"
             )
 
 

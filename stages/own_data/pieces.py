@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,20 @@ LABEL_WORDS = {"y", "label", "labels", "target", "targets", "class", "gnd", "dig
 WORD = re.compile(r"t10k|[a-z]+")
 
 
+class Choice(NamedTuple):
+    """The label's column of a CSV file without a header that names it.
+
+    Attributes:
+        is_last: whether it is the last column, else the first one.
+        other: the value of the other one of these columns, if it has a single one in the file.
+        columns: the numbers of both columns, as --label takes them.
+    """
+
+    is_last: bool
+    other: str | None
+    columns: tuple[str, str]
+
+
 @dataclass
 class Piece:
     """Images, labels, or both, of one file.
@@ -33,6 +47,7 @@ class Piece:
         notes: sentences about what was read in another way, or left out.
         weights: weight of each sample in the loss.
         groups: group of each sample, such as its writer.
+        choice: the column of a CSV file that was taken for the label by its values.
     """
 
     source: str
@@ -43,6 +58,7 @@ class Piece:
     notes: list[str] = field(default_factory=list)
     weights: NDArray[Any] | None = None
     groups: NDArray[Any] | None = None
+    choice: Choice | None = None
 
 
 def words(name: str) -> list[str]:
