@@ -18,6 +18,7 @@ import httpx
 
 from flows.core.errors import ForgeFailed
 from flows.core.redaction import mask
+from stages.base.network_errors import network_reason
 
 TIMEOUT_S = 30.0  # for a connection, and for each part of an answer
 ANSWER_S = 60.0  # for a whole answer
@@ -153,12 +154,17 @@ def client(headers: Mapping[str, str]) -> Iterator[httpx.Client]:
     """Yields an HTTP client that sends `headers`.
 
     Raises:
-        ForgeFailed: the token cannot be sent: it has a line feed, or characters that are not ASCII.
+        ForgeFailed: the token cannot be sent: it has a line feed, or characters that are not ASCII. Or a proxy or
+            certificate file of the environment cannot be used.
     """
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         raise ForgeFailed("the token has characters that no token has, such as a line feed; set it again")
-    transport = httpx.HTTPTransport(retries=CONNECT_RETRIES)
-    with httpx.Client(headers=dict(headers), timeout=TIMEOUT_S, transport=transport) as session:
+    try:
+        transport = httpx.HTTPTransport(retries=CONNECT_RETRIES)
+        session = httpx.Client(headers=dict(headers), timeout=TIMEOUT_S, transport=transport)
+    except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # proxies, certificates
+        raise ForgeFailed(f"the network settings cannot be used ({network_reason(error)})") from error
+    with session:
         yield session
 
 
@@ -178,7 +184,7 @@ def request(session: httpx.Client, permission: str, method: str, url: str, **con
                         f"the answer to {method} {url} has not ended after {len(body)} bytes or {ANSWER_S:g} s"
                     )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ForgeFailed(f"{_host(url)} cannot be reached ({str(error) or type(error).__name__})") from error
+        raise ForgeFailed(f"{_host(url)} cannot be reached ({network_reason(error)})") from error
     if not response.is_success:
         raise ForgeFailed(
             f"{method} {url} was answered {response.status_code}: {_refusal(response.status_code, body, permission)}",

@@ -11,6 +11,7 @@ from flows.core.git import git_text, is_in_repository, run_git
 from flows.dvc_repo.versions.version_diff import commit_of
 from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput, SourceUnavailable
+from stages.base.network_errors import network_reason
 
 ENVIRONMENT, PIPELINE = "environment.lock", "dvc.yaml"
 MAX_BYTES = 50_000_000  # of a file with records: a dvc.lock of 10,000 stages has 20 MB
@@ -147,6 +148,6 @@ def _download(url: str) -> bytes | None:
                 content = _limited(content + chunk, url)
                 if time.monotonic() > end:
                     raise SourceUnavailable(f"--against: {url} took more than {WHOLE_S:g} s; try again later")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceUnavailable(f"--against: {url} cannot be read ({str(error) or type(error).__name__})") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # also proxies, certificates
+        raise SourceUnavailable(f"--against: {url} cannot be read ({network_reason(error)})") from error
     return content

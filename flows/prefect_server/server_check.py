@@ -9,11 +9,13 @@ import tomllib
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.environment import PROXIES, is_own
+from stages.base.network_errors import network_reason
 
 TIMEOUT_S = 30.0  # a busy server responds late
 MAX_ANSWER_BYTES = 64
@@ -41,8 +43,8 @@ def check_health(url: str) -> None:
             pass
     except urllib.error.HTTPError:
         pass  # the server responds
-    except (OSError, ValueError) as error:
-        raise ServerUnreachable(url, error) from error
+    except (OSError, ValueError, HTTPException) as error:
+        raise ServerUnreachable(url, network_reason(error)) from error
 
 
 def check_server(url: str) -> None:
@@ -56,7 +58,7 @@ def check_server(url: str) -> None:
     try:
         status, answer = _ask(url)
     except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-        raise ServerUnreachable(url, f"{str(error) or type(error).__name__}{_way(url)}") from error
+        raise ServerUnreachable(url, f"{network_reason(error)}{_way(url)}") from error
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise ServerUnreachable(url, f"it refuses the login (status {status}); set PREFECT_API_AUTH_STRING or _API_KEY")
     if status != httpx.codes.OK or not (VERSION.fullmatch(answer) or url.startswith(CLOUD)):

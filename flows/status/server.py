@@ -23,6 +23,7 @@ from flows.prefect_server.server_check import configured_url, login_options
 from stages.base.digests import sealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
+from stages.base.network_errors import network_reason
 
 KEPT = Path(".inkflow/status.json")
 ANSWER_S = 1.5  # for the first answer to a person: a server that is away is told at once
@@ -85,8 +86,10 @@ def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
     try:
         with _client(root, url, ANSWER_S if own_run is None else REST_S) as client:
             answers = _ask(client, own_run)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+    except (
+        httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    ) as error:  # fmt: skip
+        reason = " ".join(network_reason(error).split("\n")[0].split())
         return _kept(root, url, f"{mask(url)} gives no answer ({mask(reason)})")
     at = datetime.now(UTC)
     with suppress(OSError, InkflowError):  # a disk that is full or read-only, which the status is to tell

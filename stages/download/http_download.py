@@ -1,7 +1,8 @@
 """Downloads one file over HTTP with timeouts, retries, resumption and a size limit.
 
 The received bytes stay in a part file. The next attempt, in this run or in a later one, requests only the rest, on the
-condition (If-Range) that the file on the server is unchanged. `Exchange` bounds bytes and time of each attempt.
+condition (If-Range) that the file on the server is unchanged. A server may answer with a part of the rest, after which
+the next one is requested. `Exchange` bounds bytes and time of each request.
 """
 
 import re
@@ -14,6 +15,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from stages.base.errors import DataError, OutputError, SourceUnavailable
+from stages.base.network_errors import network_reason
 from stages.base.shown_text import shown_text
 from stages.download.exchange import Exchange, TransientError
 from stages.download.part_file import VALIDATOR, PartFile
@@ -25,6 +27,8 @@ FIRST_WAIT_S = 0.5  # upper limit of the first random wait; it doubles with each
 MAX_WAIT_S = 10.0
 BACKOFF = wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S)
 MAX_REDIRECTS = 20
+MAX_RANGES = 100  # requests of one attempt to a server that sends a part of the rest each time
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})")
 RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -81,22 +85,37 @@ def _client(read_timeout_s: float) -> httpx.Client:
         # identity: lengths and positions count the bytes of the file, not of a compressed transfer
         headers = {"Accept-Encoding": "identity"}
         return httpx.Client(timeout=timeout, headers=headers, limits=httpx.Limits(max_keepalive_connections=0))
-    except (ValueError, ImportError, OSError) as error:  # proxies, certificates
-        raise SourceUnavailable(f"the network settings cannot be used ({error})") from error
+    except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:  # proxies, certificates
+        raise SourceUnavailable(f"the network settings cannot be used ({network_reason(error)})") from error
 
 
 def _attempt(client: httpx.Client, url: str, part: PartFile, max_bytes: int, read_timeout_s: float) -> None:
     part.resume()
+    for _ in range(MAX_RANGES):
+        before = part.size
+        total = _request(client, url, part, max_bytes, read_timeout_s)
+        if total is None or part.size == total:
+            return
+        if part.size > total:
+            part.remove()
+            raise TransientError(f"sent more than the {total:,} bytes of its header")
+        if not part.validator or part.size == before:
+            break
+    raise TransientError(f"sent {part.size:,} of {total:,} bytes")
+
+
+def _request(client: httpx.Client, url: str, part: PartFile, max_bytes: int, read_timeout_s: float) -> int | None:
+    """Requests the rest of the file and appends what comes; returns the size of the file, if the server tells it."""
     headers = {"Range": f"bytes={part.size}-", "If-Range": part.validator} if part.size else {}
     exchange = Exchange(read_timeout_s)
     try:
         request = client.build_request("GET", url, headers=headers, extensions={"trace": exchange.trace})
         with closing(_follow_redirects(client, request, exchange)) as response:
             _check_status(response, part)
-            _prepare_part(response, part)
-            _append_body(response, part, max_bytes, exchange)
+            size = _prepare_part(response, part)
+            return _append_body(response, part, size, max_bytes, exchange)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
-        raise SourceUnavailable(f"cannot be requested ({error})") from error
+        raise SourceUnavailable(f"cannot be requested ({network_reason(error)})") from error
     except httpx.TimeoutException as error:
         raise TransientError("timed out") from error
     except httpx.RequestError as error:
@@ -128,22 +147,29 @@ def _check_status(response: httpx.Response, part: PartFile) -> None:
         raise SourceUnavailable(message)
 
 
-def _prepare_part(response: httpx.Response, part: PartFile) -> None:
-    """Prepares the part file for the body of `response`: the rest of the file, or all of it."""
+def _prepare_part(response: httpx.Response, part: PartFile) -> int | None:
+    """Prepares the part file for the body of `response`: the rest of the file, a part of it, or all of the file.
+
+    Returns the size of the file in the header of a range.
+    """
     if response.status_code != httpx.codes.PARTIAL_CONTENT:
         part.start(_validator(response))
-        return
-    content_range = re.match(r"bytes (\d{1,18})-", response.headers.get("Content-Range", ""))
+        return None
+    content_range = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     is_same_file = _validator(response) in ("", part.validator)
     if content_range is None or int(content_range[1]) != part.size or not is_same_file:
         part.remove()
         raise TransientError("sent another range than requested")
+    return int(content_range[2])
 
 
-def _append_body(response: httpx.Response, part: PartFile, max_bytes: int, exchange: Exchange) -> None:
-    """Appends the body of `response` to the part file."""
+def _append_body(
+    response: httpx.Response, part: PartFile, size: int | None, max_bytes: int, exchange: Exchange
+) -> int | None:
+    """Appends the body of `response` to the part file; returns the size of the file, which may be known by `size`."""
     announced = response.headers.get("Content-Length", "")
-    total = part.size + int(announced) if announced.isdecimal() else None
+    end = part.size + int(announced) if announced.isdecimal() else None
+    total = size or end
     _check_size(total or part.size, max_bytes)
     exchange.start_body()
     with part.appending() as append, _progress(part.path.name, part.size, total) as update:
@@ -152,8 +178,9 @@ def _append_body(response: httpx.Response, part: PartFile, max_bytes: int, excha
             _check_size(part.size + len(piece), max_bytes)
             append(piece)
             update(part.size)
-    if total is not None and part.size < total:
+    if end is not None and part.size < end:
         raise TransientError(f"sent {part.size:,} of {total:,} bytes")
+    return total
 
 
 def _check_size(size: int, max_bytes: int) -> None:

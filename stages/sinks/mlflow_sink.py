@@ -148,7 +148,10 @@ def _check_reachable(uri: str) -> None:
     try:
         address = (target.hostname or "", target.port or {"https": 443}.get(target.scheme, 80))
         socket.create_connection(address, CONNECT_S).close()
-    except (OSError, ValueError) as error:
+    except ValueError as error:  # its text has a part of the address, which can be one of a password
+        what = f"the address of the proxy for {parts.scheme}://" if proxy else URI
+        raise InvalidInput(f"{what} is no URL; correct it, such as by %2F for a / in a password") from error
+    except OSError as error:
         raise InvalidInput(f"{shown_url(proxy or uri)} cannot be reached ({error})") from error
 
 

@@ -97,6 +97,19 @@ def serve(content: bytes, etag: str = '"one"', *, ranges: bool = True, length: b
     return behave
 
 
+def capped(content: bytes, largest: int, etag: str = '"one"', total: str | None = None) -> Behaviour:
+    """Sends at most `largest` bytes of the requested range, as RFC 9110 allows, and the `total` in its header."""
+
+    def behave(request: BaseHTTPRequestHandler) -> None:
+        start = _requested_start(request, etag)
+        piece = content[start : start + largest]
+        content_range = f"bytes {start}-{start + len(piece) - 1}/{total or len(content)}"
+        _head(request, 206, {"Content-Length": str(len(piece)), "ETag": etag, "Content-Range": content_range})
+        request.wfile.write(piece)
+
+    return behave
+
+
 def truncate(content: bytes, after: int, etag: str = '"one"') -> Behaviour:
     """Announces all of `content`, sends `after` bytes, and closes the connection."""
 

@@ -33,6 +33,7 @@ from flows.prefect_server.notifications.receivers import POST_TIMEOUT_S, Receive
 from stages.base.digests import sealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
+from stages.base.network_errors import network_reason
 
 BAD = ("Failed", "Crashed", "TimedOut", "Late", GAVE_UP)
 GOOD = ("Completed", "Cached")
@@ -59,7 +60,7 @@ class Notifier(threading.Thread):
             self._api = connect(api_url, (name, secret) if password else None)
         except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
             raise InkflowError(
-                f"Prefect's server cannot be read ({mask(str(error))}); correct the environment"
+                f"Prefect's server cannot be read ({mask(network_reason(error))}); correct the environment"
             ) from error
         self._end = threading.Event()
         self._record, self._written = _read_record(path), ""

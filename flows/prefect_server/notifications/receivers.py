@@ -15,6 +15,7 @@ import httpx
 from flows.core.redaction import mask
 from flows.prefect_server.environment import is_loopback
 from stages.base.errors import InkflowError, InvalidInput
+from stages.base.network_errors import network_reason
 from stages.base.shown_text import MASK
 
 if TYPE_CHECKING:  # the import of Prefect takes two seconds
@@ -61,7 +62,9 @@ class Webhook:
         try:  # here and not at the first post: a proxy or certificate file of the environment may be unusable
             self._client = httpx.Client(timeout=POST_TIMEOUT_S, trust_env=not is_loopback(url))
         except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-            raise InkflowError(f"the webhook cannot be called ({mask(str(error))}); correct the environment") from error
+            raise InkflowError(
+                f"the webhook cannot be called ({mask(network_reason(error))}); correct the environment"
+            ) from error
 
     def send(self, post: Post) -> str:
         """Posts `post` once."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.download.http_download import MAX_RANGES
 from tests.conftest import wait_until
 from tests.support.download_project import IMPATIENT, INVALID, UNAVAILABLE, RunFailing, parts, run_download
-from tests.support.http_server import Behaviour, Server, delayed, hang_up, serve, status, truncate, wrong_range
+from tests.support.http_server import Behaviour, Server, capped, delayed, hang_up, serve, status, truncate, wrong_range
 from tests.support.tiny_data import write_params
 
 
@@ -63,6 +64,16 @@ def test_invalid_proxy_settings(run_failing: RunFailing, monkeypatch: pytest.Mon
     assert (code, "network settings cannot be used" in error) == (UNAVAILABLE, True)
 
 
+def test_the_next_source_is_tried_beside_an_invalid_proxy(
+    project: Path, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a usable proxy no address is asked, and Keras's cache still is."""
+    monkeypatch.setenv("HTTP_PROXY", "http://user:s3cr/et@proxy:3128")
+    (tmp_path / "keras" / "datasets").mkdir(parents=True)
+    (tmp_path / "keras" / "datasets" / "tiny.npz").write_bytes(content)
+    run_download()
+
+
 def test_stalled_connection_ends_in_seconds(run_failing: RunFailing, server: Server, content: bytes) -> None:
     """A server that stops in the middle of the body costs only three timeouts."""
     server.respond_with(server.stall(content, 100))
@@ -106,6 +117,33 @@ def test_truncated_body_is_resumed(project: Path, server: Server, content: bytes
     run_download()
     assert server.headers[1]["Range"] == "bytes=1000-"
     assert server.headers[1]["If-Range"] == '"one"'
+
+
+def test_ranges_that_are_shorter_than_requested(project: Path, server: Server, content: bytes) -> None:
+    """A server may send a part of the rest: the next part is requested, also after more parts than attempts."""
+    server.respond_with(truncate(content, 100), capped(content, len(content) // 8))
+    run_download()
+    assert len(server.paths) == 9
+    assert all("Range" in headers for headers in server.headers[1:])
+
+
+def test_endless_ranges(run_failing: RunFailing, server: Server, content: bytes) -> None:
+    """A server that sends single bytes, or none, is given up after a number of requests."""
+    server.respond_with(truncate(content, 100), capped(content, 1))
+    code, error = run_failing()
+    assert (code, f"sent 300 of {len(content):,} bytes" in error) == (UNAVAILABLE, True)
+    assert len(server.paths) == 1 + 2 * MAX_RANGES
+    server.respond_with(capped(content, 0))
+    assert run_failing()[0] == UNAVAILABLE
+
+
+@pytest.mark.parametrize("total", ["*", "200"])
+def test_a_range_of_no_known_size_is_not_appended(project: Path, server: Server, content: bytes, total: str) -> None:
+    """Without the right size of the file in its header, a range could be a part of the rest: all is sent again."""
+    server.respond_with(truncate(content, 100), capped(content, 500, total=total), serve(content))
+    run_download()
+    assert len(server.paths) == 3
+    assert "Range" not in server.headers[2]
 
 
 def test_later_run_resumes(run_failing: RunFailing, project: Path, server: Server, content: bytes) -> None:
