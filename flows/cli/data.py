@@ -21,9 +21,10 @@ from flows.edits.edited_file import write_edited
 from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
 from stages.base.files import remove_abandoned
-from stages.base.shown_text import url_secrets
+from stages.base.shown_text import one_line, url_secrets
 
 MADE = ("data", "models", "evaluation", "reports", ".inkflow")  # folders that the pipeline writes
+STORES = (".dvc", ".git")  # where a file that DVC linked into the project lies under another name
 NOT_READING = ("action", "dry_run", "folder", "licence", "parser", "replace", "title", "use", "verb")
 KEPT = ("title", "licence", "groups", "stand_in_for", "max_bytes")  # of an entry that is replaced, what the user wrote
 
@@ -41,8 +42,10 @@ def data(arguments: argparse.Namespace) -> int:
         old = _old_entry(arguments, root)
         finish_copy(root, arguments.name, old.get("sha256", {}))
         with _new_file(root, arguments.name) as (new, result):
+            options = result.with_name("options.json")  # a command line holds a few thousand paths
+            options.write_text(_options(arguments, new, result, in_place is not None), encoding="utf-8")
             sys.stdout.flush()
-            run_program("own_data", [_options(arguments, new, result, in_place is not None)], root, show=True)
+            run_program("own_data", [f"@{options}"], root, show=True)
             if arguments.dry_run:
                 say("nothing was written (--dry-run)")
                 return EXIT_DONE
@@ -110,7 +113,15 @@ def _old_entry(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
 
 
 def _options(arguments: argparse.Namespace, new: Path, result: Path, in_place: bool) -> str:
-    """Returns the options of the program as JSON; a dry run gets no path to write to."""
+    """Returns the options of the program as JSON; a dry run gets no path to write to.
+
+    Raises:
+        InvalidInput: a path or another word is no text.
+    """
+    for value in vars(arguments).values():
+        for word in map(str, value if isinstance(value, list) else [value]):
+            if any("\ud800" <= character <= "\udfff" for character in word):  # Python's form of other bytes
+                raise InvalidInput(f"{one_line(word)}: has bytes that are no UTF-8, expected a text; rename the file")
     given = {key: value for key, value in vars(arguments).items() if key not in NOT_READING and value is not None}
     given |= {"sheet": str(arguments.sheet) if arguments.sheet else None, "in_place": in_place}
     return json.dumps(given | ({} if arguments.dry_run else {"out": str(new), "result": str(result)}))
@@ -143,12 +154,17 @@ def _in_project(arguments: argparse.Namespace, root: Path) -> dict[str, str] | N
     (location,) = arguments.paths
     if location.lower().startswith(("http://", "https://")):
         return None if url_secrets(location) else {"url": location}  # git tracks params.yaml
-    path, folder = Path(location).resolve(), root.resolve()
-    if not path.is_relative_to(folder):
+    given, folder = Path(location), root.resolve()
+    named = given.parent.resolve() / given.name  # a link keeps its name
+    is_own = named.parent == folder / OWN  # also where DVC linked it there
+    if given.is_dir() or not (is_own or all(_is_kept(path, folder) for path in (named, given.resolve()))):
         return None
-    relative = path.relative_to(folder)
-    is_made = relative.parts[0] in MADE and relative.parent != OWN  # a run would replace it
-    return None if is_made else {"path": relative.as_posix()}
+    return {"path": named.relative_to(folder).as_posix()}
+
+
+def _is_kept(path: Path, folder: Path) -> bool:
+    """Returns whether a file lies in the project's `folder`, where no run and no other tool replaces it."""
+    return path.is_relative_to(folder) and path.relative_to(folder).parts[0] not in (*MADE, *STORES)
 
 
 def _write(root: Path, name: str, new: Path, digests: Mapping[str, str], edit: ParamsEdit) -> None:

@@ -4,6 +4,7 @@ This module is light, so that `inkflow data --help` responds at once; `stages.ow
 """
 
 import argparse
+import os
 from pathlib import Path
 
 MAX_BYTES = 1_000_000_000
@@ -68,8 +69,11 @@ def _add_reading_options(parser: argparse._ArgumentGroup) -> None:
 
 
 def location(text: str) -> str:
-    """Returns a path from the caller's folder as an absolute path, and a URL as it is."""
-    return text if is_url(text) else str(Path(text).expanduser().resolve())
+    """Returns a path from the caller's folder as an absolute path, with its links, and a URL as it is."""
+    if is_url(text):
+        return text
+    path = _path(text)
+    return str(path.parent.resolve() / path.name if ".." in path.parts else path)
 
 
 def is_url(text: str) -> bool:
@@ -82,4 +86,4 @@ def _names(text: str) -> list[str]:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  # pathlib fails for a user who does not exist

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,19 +38,11 @@ FORM_NAMES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Reads the options, which are one JSON object, adds the data, and returns the exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    if len(words) != 1:
-        raise InvalidInput(
-            f"got {len(words)} arguments, expected the options as one JSON object; use `inkflow data add`"
-        )
-    try:
-        options = Options.model_validate_json(words[0])
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(key) for key in first["loc"]).replace("_", "-")
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"--{name}: {message}, got {first['input']}" if name else message) from error
+    """Reads the options, adds the data, and returns the exit code.
+
+    The options are one JSON object, or @ with the path of a file that holds them.
+    """
+    options = _options(sys.argv[1:] if argv is None else argv)
     remedy = "add fewer samples, or use a machine with more memory"
     with limited_memory(MEMORY_FACTOR * options.max_bytes, "the data", remedy), ExitStack() as stack:
         files = _files(options, stack)
@@ -66,6 +59,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.result:
             write_json(options.result, {"entry": entry, "unchanged": unchanged is not None})
     return EXIT_DONE
+
+
+def _options(words: Sequence[str]) -> Options:
+    if len(words) != 1:
+        raise InvalidInput(
+            f"got {len(words)} arguments, expected the options as one JSON object; use `inkflow data add`"
+        )
+    try:
+        text = Path(words[0][1:]).read_text(encoding="utf-8") if words[0].startswith("@") else words[0]
+        return Options.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(key) for key in first["loc"] if isinstance(key, str)).replace("_", "-")
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"--{name}: {message}, got {first['input']}" if name else message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the options cannot be read ({error}); use `inkflow data add`") from error
 
 
 def _files(options: Options, stack: ExitStack) -> list[File]:

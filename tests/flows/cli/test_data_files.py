@@ -11,7 +11,7 @@ from flows.cli.main import main
 from flows.core.params_edit import load_project_params
 from stages.base.errors import InkflowError, InvalidInput
 from stages.download import download
-from tests.flows.cli.test_data import NAMES, check, pets, programs_here, project
+from tests.flows.cli.test_data import ARRAYS, NAMES, check, pets, programs_here, project
 
 __all__ = ["pets", "programs_here", "project"]  # fixtures
 
@@ -54,6 +54,64 @@ def test_a_missing_file_has_a_remedy(project: Path, pets: Path, monkeypatch: pyt
         download.main(["--out", "data/raw"])
     monkeypatch.setenv("INKFLOW_MIRROR", str(project))
     assert download.main(["--out", "data/raw"]) == 0
+
+
+@pytest.mark.usefixtures("programs_here")
+@pytest.mark.parametrize("linked", [".dvc/cache/files/md5/ab/cdef", "../outside", "store.npz"])
+def test_a_linked_file_has_its_own_name(project: Path, linked: str) -> None:
+    """A file that DVC linked from its cache is copied, as one outside; the record names it as the user did."""
+    target = project / linked
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        np.savez(file, allow_pickle=False, **ARRAYS)
+    (project / "mine").mkdir()
+    (project / "mine" / "pets.npz").symlink_to(target)
+    main(["data", "add", "pets", "mine/pets.npz", "--use"])
+    path = load_project_params(project).datasets["pets"].path  # type: ignore[union-attr]
+    assert path == ("mine/pets.npz" if linked == "store.npz" else "data/own/pets.npz")
+    record = Path(".inkflow/own_data.json").read_text()
+    assert "cdef" not in record and "outside" not in record
+    assert "mine/pets.npz" in record or linked == "store.npz"
+    assert download.main(["--out", "data/raw"]) == 0
+
+
+@pytest.mark.usefixtures("programs_here")
+def test_a_copy_that_dvc_linked_stays_a_link(project: Path, pets: Path) -> None:
+    """The copy that `dvc add` moved into the cache is added again where it is, with the names of its classes."""
+    main(["data", "add", "pets", str(pets), "--use"])
+    own, cached = project / "data/own/pets.npz", project / ".dvc/cache/abcd"
+    cached.parent.mkdir()
+    own.rename(cached)
+    own.symlink_to(cached)
+    main(["data", "add", "pets", "data/own/pets.npz", "--replace"])
+    assert own.is_symlink()
+    assert load_project_params(project).datasets["pets"].class_names == [*NAMES]  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("programs_here")
+@pytest.mark.parametrize("path", [".", "../project", "data/.."])
+def test_the_project_itself_is_no_data(project: Path, path: str) -> None:
+    """The folder of the project is refused in one sentence, as any other folder without data."""
+    (project / "data").mkdir()
+    with pytest.raises(InkflowError, match=r"expected npz|no picture|no folder"):
+        main(["data", "add", "pets", path])
+
+
+@pytest.mark.farm
+def test_many_paths(project: Path, tmp_path: Path) -> None:
+    """More paths than a command line of the system can hold in one word."""
+    images = tmp_path / "images"
+    for number in range(2_000):
+        (images / f"{'long' * 20}_{number}").mkdir(parents=True)
+    with pytest.raises(InkflowError, match="long_0: holds no file"):
+        main(["data", "add", "pets", *map(str, sorted(images.iterdir()))])
+
+
+def test_paths_that_are_no_text(project: Path, tmp_path: Path) -> None:
+    """A name of other bytes than UTF-8 is shown with these bytes escaped."""
+    for arguments in ([f"{tmp_path}/b\udcff.npz"], ["a.npz", "--test", "b\udcff.npz"], ["a.npz", "--label", "b\udcff"]):
+        with pytest.raises(InvalidInput, match=r"b\\udcff(\.npz)?: has bytes that are no UTF-8"):
+            main(["data", "add", "pets", *arguments])
 
 
 @pytest.mark.usefixtures("programs_here")
