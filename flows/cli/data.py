@@ -43,7 +43,9 @@ def data(arguments: argparse.Namespace) -> int:
         finish_copy(root, arguments.name, old.get("sha256", {}))
         with _new_file(root, arguments.name) as (new, result):
             options = result.with_name("options.json")  # a command line holds a few thousand paths
-            options.write_text(_options(arguments, new, result, in_place is not None), encoding="utf-8")
+            given = _options(arguments, old.get("max_bytes"), in_place=in_place is not None)
+            given |= {} if arguments.dry_run else {"out": str(new), "result": str(result)}
+            options.write_text(json.dumps(given), encoding="utf-8")
             sys.stdout.flush()
             run_program("own_data", [f"@{options}"], root, show=True)
             if arguments.dry_run:
@@ -68,6 +70,8 @@ def _entry(
 ) -> dict[str, Any]:
     """Returns the new entry of the data set; of the `old` one, what does not come from the data stays."""
     entry = {"title": arguments.name} | {key: old[key] for key in KEPT if key in old}
+    if arguments.max_bytes:  # a larger one than the default is in the new entry
+        entry.pop("max_bytes", None)
     if not _are_same_samples(old, found["entry"]):
         entry.pop("groups", None)  # one number for each of the old samples, in their order
     given = {"title": arguments.title, "licence": arguments.licence}
@@ -112,8 +116,8 @@ def _old_entry(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
     return old.model_dump(exclude_unset=True, exclude_none=True)
 
 
-def _options(arguments: argparse.Namespace, new: Path, result: Path, in_place: bool) -> str:
-    """Returns the options of the program as JSON; a dry run gets no path to write to.
+def _options(arguments: argparse.Namespace, max_bytes: int | None, *, in_place: bool) -> dict[str, Any]:
+    """Returns the options of the program, without the paths to write to; `max_bytes` is that of the old entry.
 
     Raises:
         InvalidInput: a path or another word is no text.
@@ -124,7 +128,7 @@ def _options(arguments: argparse.Namespace, new: Path, result: Path, in_place: b
                 raise InvalidInput(f"{one_line(word)}: has bytes that are no UTF-8, expected a text; rename the file")
     given = {key: value for key, value in vars(arguments).items() if key not in NOT_READING and value is not None}
     given |= {"sheet": str(arguments.sheet) if arguments.sheet else None, "in_place": in_place}
-    return json.dumps(given | ({} if arguments.dry_run else {"out": str(new), "result": str(result)}))
+    return ({"max_bytes": max_bytes} if max_bytes else {}) | given
 
 
 @contextmanager

@@ -13,10 +13,13 @@ Each message is one sentence: what, got, expected, what to do. EX_UNAVAILABLE is
 """
 
 import errno
+import io
 import os
 import resource
+import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +30,7 @@ EXIT_FAILED = 1
 EXIT_INVALID = 2
 EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 class InkflowError(Exception):
@@ -124,14 +128,24 @@ class OutputError(InkflowError):
 
 
 def exit_with(main: Callable[[], int]) -> int:
-    """Runs `main` and returns its exit code; prints an InkflowError to standard error instead of raising it."""
+    """Runs `main` and returns its exit code; prints an InkflowError to standard error instead of raising it.
+
+    Characters that standard output cannot encode are escaped. If nothing reads it any more, as after `| head`, the
+    program ends without a message.
+    """
     _silence_destructors()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return main()
+        code = main()
+        _flush_pipe()
+        return code
     except InkflowError as error:
         print(f"error: {shown_text(str(error))}", file=sys.stderr)
         return error.exit_code
     except (ImportError, MemoryError, OSError, RuntimeError, SystemError, ValueError) as error:
+        if _is_output_closed(error):
+            return EXIT_BROKEN_PIPE
         sentence = machine_fault(error)
         if sentence is None:
             raise
@@ -140,6 +154,40 @@ def exit_with(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _flush_pipe() -> None:
+    """Writes what standard output has kept, so that a closed pipe is noticed here; others report a full disk."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError, AttributeError):  # AttributeError: there is none
+        pass
+
+
+@contextmanager
+def unread_output() -> Iterator[None]:
+    """Lets the block print to a standard output that nothing reads any more."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        if not _is_output_closed(error):
+            raise
+
+
+def _is_output_closed(error: BaseException) -> bool:
+    """Returns whether nothing reads standard output any more; then the rest of the output goes nowhere."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not poll.poll(0):  # the error is that of another pipe
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return True
 
 
 def _silence_destructors() -> None:

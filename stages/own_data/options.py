@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from stages.own_data.arguments import MAX_BYTES
 
@@ -28,7 +28,7 @@ class Options(BaseModel):
     size: list[Annotated[int, Field(ge=1)]] | None = None
     transpose: bool = False
     grey: bool = False
-    pixels: tuple[float, float] | None = None
+    pixels: tuple[FiniteFloat, FiniteFloat] | None = None
     class_names: list[str] | None = None
     max_bytes: Annotated[int, Field(ge=1_000)] = MAX_BYTES
     sheet: Path | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from stages.base.errors import EXIT_DONE, DataError, InvalidInput
+from stages.base.errors import EXIT_DONE, DataError, InvalidInput, unread_output
 from stages.base.files import replacing, write_json
 from stages.base.shown_text import shown_text
 from stages.data.config import GROUP_ARRAYS, Dataset
@@ -31,6 +31,11 @@ from stages.samples.pixels import Pixels
 
 MEMORY_FACTOR = 12  # images as float64 at most, and copies
 MAX_LISTED = 30  # classes
+HEADERS = 500  # bytes of an npz file for each array, beside its content
+ENTRY_REMEDIES = {
+    "class_names": "rename the classes, or name them by --class-names",
+    "pixels": "convert the pixels, or give another range by --pixels",
+}
 FORM_NAMES = {
     "npz": "npz", "npy": "npy", "idx": "IDX", "csv": "CSV", "mat": "MATLAB", "parquet": "Parquet",
     "folder": "a folder of pictures",
@@ -49,15 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = _read(files, options)
         unchanged = _unchanged(files, found, options)
         entry = _entry(options.name, unchanged or found, options)
-        _show(options, files, found)
+        if not unchanged:
+            _check_size(found, options.max_bytes)
         if options.sheet:
             write_sheet(options.sheet, options.name, found)
-            print(f"contact sheet: {options.sheet}", flush=True)
         if options.out and not unchanged:
             with replacing(options.out) as temporary:
                 write_npz(temporary, found.arrays.by_name() | found.groups)
         if options.result:
             write_json(options.result, {"entry": entry, "unchanged": unchanged is not None})
+        with unread_output():  # a reader such as `head` may have enough of it; the data are written
+            _show(options, files, found)
     return EXIT_DONE
 
 
@@ -158,12 +165,23 @@ def _entry(name: str, found: Found, options: Options) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"{first['loc'][0] if first['loc'] else 'the entry'}: {message}; rename the classes, "
-                        "or name them by --class-names") from error  # fmt: skip
+        key = str(first["loc"][0]) if first["loc"] else "the entry"
+        raise DataError(f"{key}: {message}; {ENTRY_REMEDIES.get(key, 'convert the data first')}") from error
     check_shape_and_range(found.arrays, dataset)
     description = describe(name, dataset, found.arrays)
     digests = {key: info.sha256 for key, info in description.arrays.items()}
     return entry | {"sha256": digests | {key: digest(array) for key, array in found.groups.items()}}
+
+
+def _check_size(found: Found, max_bytes: int) -> None:
+    """Compares the size of the npz file with the limit, which the stage `download` would find exceeded."""
+    arrays = found.arrays.by_name() | found.groups
+    size = sum(array.nbytes + HEADERS for array in arrays.values())
+    if size > max_bytes:
+        raise DataError(
+            f"all images and labels together take {size:,} bytes as arrays ({found.arrays.x_train.dtype}), expected at "
+            f"most {max_bytes:,}; raise --max-bytes, or give a smaller --size"
+        )
 
 
 def _show(options: Options, files: Sequence[File], found: Found) -> None:
@@ -188,6 +206,8 @@ def _show(options: Options, files: Sequence[File], found: Found) -> None:
         for line in terminal_sheet(found, shutil.get_terminal_size().columns):
             print(line)
         print()
+    if options.sheet:
+        print(shown_text(f"contact sheet: {options.sheet}"))
     sys.stdout.flush()
 
 

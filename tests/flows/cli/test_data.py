@@ -189,7 +189,7 @@ def test_other_writers_are_noticed(project: Path) -> None:
 
 def test_groups_stay_with_their_samples() -> None:
     """With --replace the groups of an entry stay if all images and labels are the same, not the arrays beside them."""
-    arguments = argparse.Namespace(name="pets", title=None, licence=None)
+    arguments = argparse.Namespace(name="pets", title=None, licence=None, max_bytes=None)
     digests = {name: name for name in ("x_train", "y_train", "x_test", "y_test")}
     old = {"groups": GROUPS, "sha256": digests}
     for new, kept in (

@@ -115,6 +115,19 @@ def test_paths_that_are_no_text(project: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("programs_here")
+def test_the_limit_of_an_entry_stays(project: Path, pets: Path) -> None:
+    """`max_bytes` of an entry that is replaced bounds the new data too, unless another one is given."""
+    main(["data", "add", "pets", str(pets), "--use"])
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("    shape: [9, 12]", "    max_bytes: 5000\n    shape: [9, 12]"))
+    with pytest.raises(InkflowError, match="expected at most 5,000; raise --max-bytes"):
+        main(["data", "add", "pets", str(pets), "--replace"])
+    main(["data", "add", "pets", str(pets), "--replace", "--max-bytes", "50000"])
+    assert "max_bytes" not in path.read_text()
+    assert download.main(["--out", "data/raw"]) == 0
+
+
+@pytest.mark.usefixtures("programs_here")
 def test_verify_reads_own_data_in_its_clone(
     project: Path, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,49 @@ from stages.base.files import write_text
 from tests.support.root import ROOT
 
 
+def piped(code: str, first: int, **environment: str) -> tuple[int, str, str]:
+    """Runs `code` with `exit_with`; returns its exit code, the `first` bytes of its output, and its errors."""
+    start = "import sys\nfrom stages.base.errors import exit_with, unread_output\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{start}{code}\nsys.exit(exit_with(main))"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout and process.stderr
+        read = process.stdout.read(first)
+        process.stdout.close()
+        return process.wait(240), read.decode(), process.stderr.read().decode()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough(unbuffered: str) -> None:
+    """After `| head` a program ends without a message, whether it notices at a print or at its end."""
+    endless = "def main():\n while True: print('a' * 1000, flush=True)"
+    assert piped(endless, 5, PYTHONUNBUFFERED=unbuffered) == (141, "aaaaa", "")
+    at_end = "import time\ndef main():\n time.sleep(0.5)\n print('b')\n return 0"  # kept until the reader is gone
+    assert piped(at_end, 0, PYTHONUNBUFFERED=unbuffered) == (141, "", "")
+
+
+def test_output_that_nothing_needs() -> None:
+    """A program whose work is done before it prints succeeds all the same."""
+    code = "def main():\n with unread_output():\n  while True: print('a' * 1000, flush=True)\n return 0"
+    assert piped(code, 5) == (0, "aaaaa", "")
+
+
+def test_another_broken_pipe() -> None:
+    """The error of another pipe is not taken for one of standard output."""
+    code = "def main():\n print('a')\n raise BrokenPipeError(32, 'Broken pipe')"
+    exit_code, _, error = piped(code, -1)
+    assert exit_code == 1 and "Traceback" in error and "BrokenPipeError" in error
+
+
+def test_characters_that_the_output_cannot_have() -> None:
+    """They are escaped."""
+    code = "def main():\n print('\u00c4hre \u2588')\n return 0"
+    assert piped(code, -1, PYTHONIOENCODING="ascii") == (0, "\\xc4hre \\u2588\n", "")
+
+
 @pytest.mark.parametrize(
     ("path", "remedy"),
     [
