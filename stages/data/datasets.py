@@ -218,10 +218,15 @@ def check_shape_and_range(arrays: Arrays, dataset: DatasetParams) -> None:
     pixels = dataset.pixels or Pixels()
     for name in ("x_train", "x_test"):
         images = getattr(arrays, name)
-        if dataset.shape and list(images.shape[1:]) != dataset.shape:
+        if dataset.shape and _grey(list(images.shape[1:]), dataset.kind) != _grey(dataset.shape, dataset.kind):
             noun = KINDS[dataset.kind].noun
             raise DataError(f"{name} has {noun}s of shape {images.shape[1:]}, but `shape` is {dataset.shape}")
         check_samples(name, images, dataset.kind, pixels, dataset.vocabulary)
+
+
+def _grey(shape: list[int], kind: Kind) -> list[int]:
+    """Returns the shape of a sample without the axis of a single channel of an image."""
+    return shape[:2] if kind == "image" and shape[2:] == [1] else shape
 
 
 def count_classes(labels: NDArray[Any]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.base.errors import EXIT_DONE
+from stages.data.canonical_form import canonical
 from stages.data.config import Dataset, load_dataset, load_held_out
 from stages.data.datasets import Description, describe, write_dataset
 from stages.data.groups import GROUPS_FILE, Groups, own_groups, write_groups
@@ -32,7 +33,7 @@ def download(
         OutputError: `out` cannot be written.
     """
     fetched = fetch_arrays(name, dataset, read_timeout_s, with_groups=with_groups and not dataset.groups)
-    arrays = fetched.without_groups()
+    arrays = canonical(fetched.without_groups(), dataset.kind)
     description = describe(name, dataset, arrays)
     if with_groups:
         groups: Groups | None = held_out_groups(dataset, description, fetched, read_timeout_s)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError, InvalidInput, SourceUnavailable, raise_fault
-from stages.base.shown_text import shown_url
+from stages.base.shown_text import shown_text, shown_url
 from stages.data.config import Dataset, PartNames
 from stages.data.config import Groups as GroupsParams
 from stages.data.datasets import Arrays, Description, digest, error_context
@@ -66,10 +66,10 @@ def fetch_groups(params: GroupsParams, description: Description, read_timeout_s:
                 groups = read(sources, params, counts, read_timeout_s)
                 _check_digests(groups, params)
         except SourceUnavailable as error:
-            print(f"{label}: not used, {error}", flush=True)
+            print(shown_text(f"{label}: not used, {error}"), flush=True)
             failures.append(f"{label}: {error}")
             continue
-        print(f"{label}: used, its groups are as expected", flush=True)
+        print(shown_text(f"{label}: used, its groups are as expected"), flush=True)
         return groups
     raise SourceUnavailable(
         f"cannot get the groups of {description.name} ({'; '.join(failures)}), which `prepare.held_out: groups` needs: "

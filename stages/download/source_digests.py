@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from stages.base.errors import EXIT_DONE, SourceUnavailable, exit_with
+from stages.data.canonical_form import canonical
 from stages.data.config import Dataset, load_dataset, load_held_out
 from stages.data.datasets import (
     Arrays,
@@ -78,12 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         held_out = load_held_out(arguments.params) == "groups"
         with_groups = bool(dataset.recorded_groups) or (held_out and dataset.groups is None)
         read = read_data(name, dataset, source, with_groups=with_groups)
-        arrays = read.without_groups()
-        description = describe(name, dataset, arrays)
-        present = {array: info.sha256 for array, info in description.arrays.items()}
+        present = {key: digest(array) for key, array in read.without_groups().by_name().items()}
         present |= {array: digest(getattr(read, array)) for array in dataset.recorded_groups}
         result |= {"source": source.label, "present": present}
         if arguments.out and present != recorded:
+            arrays = canonical(read.without_groups(), dataset.kind)
+            description = describe(name, dataset, arrays)
             groups = _read_groups(dataset, description, read, held_out=held_out)
             write_dataset(arguments.out, arrays, description)
             write_groups(arguments.out / GROUPS_FILE, groups)

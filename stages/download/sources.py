@@ -79,7 +79,7 @@ def fetch_arrays(
             print(shown_text(f"{source.label}: not used, {error}"), flush=True)
             failures.append(f"{source.label}: {error}")
             continue
-        print(f"{source.label}: used, its content is as expected", flush=True)
+        print(shown_text(f"{source.label}: used, its content is as expected"), flush=True)
         return arrays
     raise SourceUnavailable(f"cannot get {name} ({'; '.join(failures)}): {_remedy_without_source(name, dataset)}")
 

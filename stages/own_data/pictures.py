@@ -133,6 +133,7 @@ def _read_part(folder: Path, part: str | None, options: Options) -> Piece:
     classes = folders_in(folder)
     if not classes:
         raise DataError(f"{folder}: holds no folder, expected one for each class with its pictures in it")
+    _check_names(classes)
     for child in classes:
         count = len(labels)
         for name, image in _pictures_below(child, left_out):
@@ -145,6 +146,18 @@ def _read_part(folder: Path, part: str | None, options: Options) -> Piece:
     more = f", nor are {len(left_out) - 1:,} other files" if len(left_out) > 1 else ""
     notes = [f"{left_out[0]} is no picture{more}: left out"] if left_out else []
     return Piece(folder.name, part, stack.images(), np.array(labels), notes=notes)
+
+
+def _check_names(folders: Sequence[Path]) -> None:
+    """Raises DataError if two folders would be one class, since their names differ in blanks at their ends alone."""
+    found: dict[str, str] = {}
+    for name in (folder.name for folder in folders):
+        other = found.setdefault(escape_unprintable(name).strip(), name)
+        if other != name:
+            raise DataError(
+                f"{folders[0].parent}: holds the folders {other!r} and {name!r}, expected names that differ in more "
+                "than blanks; rename one, or put all pictures into the other"
+            )
 
 
 def _pictures_below(folder: Path, left_out: list[str]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -194,7 +194,7 @@ def _show(options: Options, files: Sequence[File], found: Found) -> None:
         for label in range(min(found.classes, MAX_LISTED))
     ]
     more = f", and {found.classes - MAX_LISTED} more" if found.classes > MAX_LISTED else ""
-    print(f"  classes (training + test): {', '.join(counts)}{more}")
+    print(shown_text(f"  classes (training + test): {', '.join(counts)}{more}"))
     for sentence in found.changes + found.notes:
         print(shown_text(f"  - {sentence}"))
     for sentence in _warnings(found):

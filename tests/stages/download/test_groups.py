@@ -42,6 +42,20 @@ def groups(project: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Pa
     return project / "mirror"
 
 
+def test_names_cannot_control_a_terminal(
+    groups: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control sequences in the name of a source are not printed."""
+    mirror = groups.rename(groups.with_name("mirror\x1b[31m"))
+    monkeypatch.setenv("INKFLOW_MIRROR", str(mirror))
+    server.respond_with(serve(idx(TRAIN)), serve(idx(TEST)))
+    run_download()
+    np.savez(mirror / "tiny_writers.npz", who_train=TRAIN, who_test=TEST)
+    run_download()
+    printed = capsys.readouterr().out
+    assert "tiny_writers.npz: not used" in printed and "tiny_writers.npz: used" in printed and "\x1b" not in printed
+
+
 def test_sources_give_the_same_file(groups: Path, server: Server) -> None:
     """The mirror goes first; the IDX files of the addresses, which may have more rows, give the same bytes."""
     server.respond_with(serve(idx(TRAIN)), serve(idx(np.concatenate([TEST, TEST]))))

@@ -176,6 +176,7 @@ CASES: dict[str, tuple[Make, dict[str, Any], str]] = {
     "empty class": (pictures(lambda p: (p / "d").mkdir()), {}, "holds no picture, expected those of the class d"),
     "no picture in a class": (pictures(lambda p: (p / "a" / "0000.png").rename(make_folder(p / "d") / "a.txt").write_text("a")), {}, "holds no"),  # noqa: E501
     "linked class": (pictures(lambda p: (p / "d").symlink_to(p / "a")), {}, "p/d: is a link to a folder, which is not"),
+    "classes that differ in a blank": (pictures(lambda p: (p / "a").rename(p / "b ")), {}, "p: holds the folders 'b' and 'b ', expected names"),  # noqa: E501
     "damaged picture": (pictures(lambda p: (p / "a" / "z.png").write_bytes(png(X[0])[:60])), {}, "z.png: is damaged, cut"),  # noqa: E501
     "two sizes": (pictures(lambda p: (p / "a" / "z.png").write_bytes(png(X[0, 1:]))), {}, "pictures have different sizes: a/0000.png has 9 x 12 and a/z.png 8 x 12 pixels; give one for all, such as --size 28"),  # noqa: E501
     "large pictures": (lambda folder: write_pictures(folder / "p", np.zeros((6, 200, 200), np.uint8), Y[:6], "abc"), {}, "has 200 x 200 pixels, expected 8 to 128 a side; give --size 28"),  # noqa: E501
