@@ -18,7 +18,7 @@ import httpx
 
 from flows.core.errors import ForgeFailed
 from flows.core.redaction import mask
-from stages.base.network_errors import network_reason
+from stages.base.shown_text import network_reason
 
 TIMEOUT_S = 30.0  # for a connection, and for each part of an answer
 ANSWER_S = 60.0  # for a whole answer

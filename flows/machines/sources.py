@@ -11,7 +11,7 @@ from flows.core.git import git_text, is_in_repository, run_git
 from flows.dvc_repo.versions.version_diff import commit_of
 from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput, SourceUnavailable
-from stages.base.network_errors import network_reason
+from stages.base.shown_text import network_reason
 
 ENVIRONMENT, PIPELINE = "environment.lock", "dvc.yaml"
 MAX_BYTES = 50_000_000  # of a file with records: a dvc.lock of 10,000 stages has 20 MB

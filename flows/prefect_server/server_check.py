@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from flows.core.errors import ServerUnreachable
 from flows.prefect_server.environment import PROXIES, is_own
-from stages.base.network_errors import network_reason
+from stages.base.shown_text import network_reason
 
 TIMEOUT_S = 30.0  # a busy server responds late
 MAX_ANSWER_BYTES = 64

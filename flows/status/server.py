@@ -23,7 +23,7 @@ from flows.prefect_server.server_check import configured_url, login_options
 from stages.base.digests import sealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
-from stages.base.network_errors import network_reason
+from stages.base.shown_text import network_reason
 
 KEPT = Path(".inkflow/status.json")
 ANSWER_S = 1.5  # for the first answer to a person: a server that is away is told at once

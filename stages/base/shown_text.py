@@ -1,9 +1,12 @@
 """Makes texts of any origin safe to show: without terminal control characters or credentials in URLs; as Markdown."""
 
 import html
+import os
 import re
+from urllib.parse import urlsplit
 
 MASK = "***"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # variables, also in upper case
 MAX_QUOTED = 300  # characters of an input in a message
 # Sequences first (ECMA-48: CSI, strings such as OSC, other escapes), then single characters: controls but tab and line
 # feed, invisible characters, line separators, those that change the direction of text, and two that XML forbids.
@@ -119,6 +122,28 @@ def url_secrets(text: str) -> list[str]:
     """Returns the passwords and tokens in the URLs of `text`."""
     users = [match["password"] or match["token"] for match in USER_INFO.finditer(text)]
     return users + [match["value"] for match in PARAMETER.finditer(text) if SECRET_KEY.search(match["key"])]
+
+
+def network_reason(error: Exception) -> str:
+    """Returns the reason of an error of httpx or urllib; of an invalid URL not its text, which has a part of the URL.
+
+    That part can be one of a password: of a proxy variable, which is named.
+    """
+    if type(error).__name__ != "InvalidURL":  # of httpx, and of http.client
+        return str(error) or type(error).__name__
+    for name, value in os.environ.items():
+        exempt = [text for text in value.split(",") if "://" in text] if name.lower() == "no_proxy" else []
+        if not all(map(_is_url, [value] if name.lower() in PROXIES else exempt)):
+            return f"the value of the variable {name} is no URL; correct it, such as by %2F for a / in a password"
+    return "the address, or that of a proxy, is no URL"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text.strip() if "://" in text else f"all://{text.strip()}")
+        return (parts.port or 0) >= 0
+    except ValueError:
+        return False
 
 
 def shown_url(url: str) -> str:

@@ -15,8 +15,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from stages.base.errors import DataError, OutputError, SourceUnavailable
-from stages.base.network_errors import network_reason
-from stages.base.shown_text import shown_text
+from stages.base.shown_text import network_reason, shown_text
 from stages.download.exchange import Exchange, TransientError
 from stages.download.part_file import VALIDATOR, PartFile
 

@@ -33,7 +33,7 @@ from flows.prefect_server.notifications.receivers import POST_TIMEOUT_S, Receive
 from stages.base.digests import sealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
-from stages.base.network_errors import network_reason
+from stages.base.shown_text import network_reason
 
 BAD = ("Failed", "Crashed", "TimedOut", "Late", GAVE_UP)
 GOOD = ("Completed", "Cached")

@@ -15,8 +15,7 @@ import httpx
 from flows.core.redaction import mask
 from flows.prefect_server.environment import is_loopback
 from stages.base.errors import InkflowError, InvalidInput
-from stages.base.network_errors import network_reason
-from stages.base.shown_text import MASK
+from stages.base.shown_text import MASK, network_reason
 
 if TYPE_CHECKING:  # the import of Prefect takes two seconds
     from prefect.blocks.abstract import NotificationBlock
