@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import re
-import sys
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 from flows.core.secrets.variables import GIT, environment_secrets, is_secret_name
 from stages.base.dvc_settings import settings_files
+from stages.base.notes import tell
 from stages.base.shown_text import (
     MASK,
     markdown_code,
@@ -94,8 +94,14 @@ def also_masked(variables: Mapping[str, str | None]) -> Iterator[None]:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Prints a line to standard output or standard error at once, masked: the way to print in `flows`."""
-    print(mask(text), file=sys.stderr if error else sys.stdout, flush=True)
+    """Prints a line to standard output or standard error at once, masked: the way to print in `flows`.
+
+    A line for standard error is a note, without which the work goes on if it cannot be written.
+    """
+    if error:
+        tell(mask(text))
+    else:
+        print(mask(text), flush=True)
 
 
 def say_if_possible(text: str, *, error: bool = False) -> None:

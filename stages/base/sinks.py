@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from stages.base.errors import InvalidInput
+from stages.base.notes import tell
 
 SINKS, WAIT = "INKFLOW_SINKS", "INKFLOW_SINKS_WAIT_S"
 NAMES = ("mlflow", "tensorboard")
@@ -38,7 +39,7 @@ class Sinks:
         try:
             self._process = subprocess.Popen(command, stdin=read_end, stdout=subprocess.DEVNULL)
         except OSError as error:
-            print(f"warning: {', '.join(names)}: no process could be started ({error})", file=sys.stderr, flush=True)
+            tell(f"warning: {', '.join(names)}: no process could be started ({error})")
         finally:
             os.close(read_end)
         os.set_blocking(self._pipe, False)

@@ -4,12 +4,12 @@ models/cnn/model.onnx  ->  .inkflow/aside/STAGE/outputs/models/cnn/model.onnx
 """
 
 import fcntl
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from stages.base.files import exists
+from stages.base.notes import tell
 
 ASIDE, OUTPUTS = Path(".inkflow/aside"), "outputs"
 KEPT = Path(".inkflow/models")  # in it, the folders of registered models
@@ -44,7 +44,7 @@ def use_readable(find: Callable[[], Path], use: Callable[[Path], T]) -> T:
             continue
         if _identity(path) == before:
             if path != original(path):
-                print(f"{original(path)} is being made again by a run; the earlier one is used", file=sys.stderr)
+                tell(f"{original(path)} is being made again by a run; the earlier one is used")
             return result
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.base.errors import DataError, raise_fault
+from stages.base.notes import tell
 from stages.base.shown_text import mask_urls
 from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
 from stages.predict.picture_depth import BYTES, MIN_SHORT_SIDE, full_depth, to_bytes
@@ -149,7 +150,7 @@ def short_message(error: BaseException) -> str:
 
 def report_left_out(item: LeftOut) -> None:
     """Prints the note about a file of a folder that is not read, on standard error."""
-    print(mask_urls(escape_unprintable(f"note: {item.name}: {item.reason}")), file=sys.stderr)
+    tell(mask_urls(escape_unprintable(f"note: {item.name}: {item.reason}")))
 
 
 def _walk(folder: str, suffixes: tuple[str, ...]) -> Iterator[str | RejectedInput | LeftOut]:

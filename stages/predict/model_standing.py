@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from stages.base.digests import GATES, LOCK, REMEDY, change_message, changed_outputs, read_sealed
 from stages.base.errors import DataError, ModelError
+from stages.base.notes import tell
 from stages.predict.classifier import Classifier, find_model, open_classifier
 from stages.predict.earlier_outputs import KEPT, original, project_of, readable, use_readable
 from stages.predict.image_files import escape_unprintable
@@ -38,7 +38,7 @@ def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
     classifier, digest = use_readable(lambda: find_model(model), use)
     if classifier.stand_in_for:
         warning = stand_in_warning(original(classifier.path), classifier.stand_in_for)
-        print(f"warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     return classifier, digest
 
 
@@ -57,7 +57,7 @@ def check_standing(path: Path, anyway: bool) -> None:
     sentence = escape_unprintable(f"{original(path)}: failed its quality gate {'; and '.join(failed)}")
     if not anyway:
         raise ModelError(f"{sentence}; train a better model, or use this one with --anyway")
-    print(f"warning: {sentence}", file=sys.stderr)
+    tell(f"warning: {sentence}")
 
 
 def _check_content(path: Path, anyway: bool) -> None:
@@ -68,14 +68,14 @@ def _check_content(path: Path, anyway: bool) -> None:
     """
     damaged, others = _changed_files(path)
     if others:
-        print(f"warning: {escape_unprintable(change_message(others))}; {REMEDY}", file=sys.stderr)
+        tell(f"warning: {escape_unprintable(change_message(others))}; {REMEDY}")
     if damaged or _is_damaged_version(path):
         sentence = change_message(damaged) if damaged else f"{path} is damaged: {VERSION_RECORD} records another file"
         sentence = escape_unprintable(sentence)
         if not anyway:
             remedy = REMEDY if damaged else "`inkflow predict MODEL@VERSION` fetches it again"
             raise ModelError(f"{sentence}; {remedy}, or use the model as it is with --anyway")
-        print(f"warning: {sentence}", file=sys.stderr)
+        tell(f"warning: {sentence}")
 
 
 def stand_in_warning(path: Path, stand_in_for: str) -> str:

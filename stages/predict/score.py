@@ -31,7 +31,7 @@ from stages.predict.image_files import (
 from stages.predict.inputs import expand, read
 from stages.predict.model_standing import file_sha256, open_model, registered_as
 from stages.predict.results import Result, Value
-from stages.predict.watcher import WatchedClassifier, watched
+from stages.predict.watcher import WatchedClassifier, tell_stderr, watched
 
 TEXT, NUMBER = pa.string(), pa.float32()
 SUFFIX = ".parquet"
@@ -193,7 +193,7 @@ def _watched(classifier: Classifier, model_sha256: str, version: dict[str, str])
     try:
         return watched(classifier, model_sha256, version)
     except DataError as error:
-        print(f"watch: {error}", file=sys.stderr)
+        tell_stderr(str(error))
         return classifier
 
 
@@ -209,9 +209,9 @@ def _save_watch(classifier: Classifier) -> None:
         return
     try:
         for alarm in classifier.watcher.save():
-            print(f"watch: alarm: {alarm.sentence}; `inkflow monitor` shows more", file=sys.stderr)
+            tell_stderr(f"alarm: {alarm.sentence}; `inkflow monitor` shows more")
     except OutputError as error:
-        print(f"watch: {error}", file=sys.stderr)
+        tell_stderr(str(error))
 
 
 def _read_table(path: Path) -> Any:

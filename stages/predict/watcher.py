@@ -1,7 +1,6 @@
 """Watches one model: takes its samples and answers, and adds what they show to the record of the model."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError, OutputError
+from stages.base.notes import tell
 from stages.inference.onnx_session import read_doubt
 from stages.model.reference import CONFIDENCE, UNLIKE, Reference
 from stages.predict.classifier import Classifier
@@ -31,7 +31,7 @@ REGRESSION = "is a regression, and only classifiers are watched"
 
 def tell_stderr(message: str) -> None:
     """Writes a line about the watch to standard error."""
-    print(f"watch: {message}", file=sys.stderr)
+    tell(f"watch: {message}")
 
 
 class Watcher:

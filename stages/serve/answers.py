@@ -1,12 +1,12 @@
 """Errors of a request become answers with one sentence, and those of the machine lines of the log too."""
 
-import sys
 from collections.abc import Awaitable, Callable
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from stages.base.errors import InkflowError, machine_fault
+from stages.base.notes import tell
 from stages.base.shown_text import one_line, shown_text
 from stages.serve.batching import Busy, ModelChanged
 
@@ -34,5 +34,8 @@ async def answered(work: Callable[[], Awaitable[Response]]) -> Response:
 
 
 def log(message: str) -> None:
-    """Writes a line to standard error: `message` may have texts of a model or of a request."""
-    print(f"serve: {one_line(shown_text(message))}", file=sys.stderr, flush=True)
+    """Writes a line to standard error: `message` may have texts of a model or of a request.
+
+    It raises no error: the tasks that log go on for as long as the server runs.
+    """
+    tell(f"serve: {one_line(shown_text(message))}")

@@ -7,13 +7,13 @@ stay as they are until the new ones replace them together. The checkpoint has th
 
 import csv
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stages.base.errors import OutputError
 from stages.base.files import replacing
+from stages.base.notes import tell
 from stages.train.progress import Epoch
 
 HISTORY = "history.csv"
@@ -41,8 +41,7 @@ def live_history(out: Path, names: Sequence[str]) -> Iterator[Callable[[Sequence
                 write_history(temporary, history, names)
         except OutputError as error:
             if not reported:
-                print(f"warning: the live history is not shown ({error}); the training goes on", file=sys.stderr)
-                sys.stderr.flush()
+                tell(f"warning: the live history is not shown ({error}); the training goes on")
             reported.append(error)
 
     try:
