@@ -80,8 +80,9 @@ def batch_against_singles(model: str, pixels: Any, folder: Path, rounds: int) ->
 
 def within_one_process(model: str, folder: Path, images: int, rounds: int) -> dict[str, Any]:
     """The same without the processes' start: the npz file against PNG files one by one, in one interpreter."""
-    from stages.predict.classifier import find_model, open_classifier
+    from stages.predict.classifier import open_classifier
     from stages.predict.image_files import read_images
+    from stages.predict.model_files import find_model
 
     classifier = open_classifier(find_model(model))
     pictures = sorted(folder.glob("*.png"))
@@ -106,8 +107,9 @@ def within_one_process(model: str, folder: Path, images: int, rounds: int) -> di
 
 def throughput(model: str, pixels: Any, folder: Path, rounds: int) -> dict[str, Any]:
     """Images a second from an array in memory or in a file: ours from raw pixels, Keras from prepared ones."""
-    from stages.predict.classifier import find_model, open_classifier
+    from stages.predict.classifier import open_classifier
     from stages.predict.image_files import read_images
+    from stages.predict.model_files import find_model
     from stages.train.device import load_keras
 
     load_keras()

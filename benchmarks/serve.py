@@ -27,7 +27,7 @@ import psutil
 from benchmarks import common
 from benchmarks.support.load import Load, ask, post
 from benchmarks.support.processor import process_s
-from stages.predict.classifier import find_model
+from stages.predict.model_files import find_model
 from tests.support.tool_environment import make_environment
 
 CLIENTS = (1, 8, 64)

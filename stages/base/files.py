@@ -25,6 +25,12 @@ TEMPORARY = re.compile(r"\.(.+)-\d+\.tmp(\.[^.]*)?")  # a name that `replacing` 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip entry; all entries have it, for reproducible bytes
 
 
+def project_folder() -> Path:
+    """Returns the folder of the DVC project around the current folder, else the current folder; absolute."""
+    here = Path.cwd()
+    return next((parent for parent in (here, *here.parents) if is_folder(parent / ".dvc")), here)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; moves it to `path` if the block succeeds, and removes it otherwise.

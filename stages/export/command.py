@@ -28,16 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
-        default=Path("data/prepared"),
-        help="folder with the outputs of the prepare stage (default: %(default)s)",
+        help="folder with the outputs of the prepare stage (default: data/prepared, here or in the project around)",
     )
 
 
 def export_model(arguments: argparse.Namespace) -> int:
     """Exports the model in the parsed `arguments` and returns the exit code."""
     from stages.export.export import export  # imports libraries that compute: not for --help
+    from stages.predict.model_files import in_project
 
-    path, difference = export(arguments.model, arguments.format, arguments.data, arguments.out)
+    data = arguments.data or in_project(Path("data/prepared"))
+    path, difference = export(arguments.model, arguments.format, data, arguments.out)
     print(f"{path}: predictions differ by at most {difference:.2g} from those of Keras", flush=True)
     return EXIT_DONE
 

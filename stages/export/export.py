@@ -23,8 +23,8 @@ from stages.export.metadata import Metadata, metadata_files, metadata_of
 from stages.inference.onnx_session import open_model, open_session, predict, read_doubt
 from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.export_formats import FORMATS
-from stages.predict.classifier import find_model
 from stages.predict.earlier_outputs import original, readable, use_readable
+from stages.predict.model_files import find_model
 from stages.report.records import Training, read_record
 from stages.samples.prepared import TrainingData, raw_pixels, read_training_data
 from stages.train.device import load_keras, without_cuda_messages, without_startup_messages

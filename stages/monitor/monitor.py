@@ -13,7 +13,8 @@ from stages.base.errors import EXIT_DONE, DataError, InvalidInput
 from stages.base.files import exists, replacing, write_text
 from stages.base.shown_text import remove_controls, shown_text
 from stages.monitor.table import print_record
-from stages.predict.classifier import find_model, open_classifier
+from stages.predict.classifier import open_classifier
+from stages.predict.model_files import find_model
 from stages.predict.model_standing import file_sha256
 from stages.predict.watcher import reference_of
 from stages.watch.record import (

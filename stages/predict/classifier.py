@@ -1,4 +1,4 @@
-"""Classifies images with an exported model: finds and opens the model, fits images to its input, runs it in batches."""
+"""Classifies images with an exported model: opens the model, fits images to its input, runs it in batches."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.base.errors import DataError, InvalidInput, ModelError
-from stages.base.files import is_file, is_folder
+from stages.base.errors import DataError, ModelError
 from stages.base.sample_kinds import KINDS
-from stages.base.suggestions import did_you_mean
 from stages.inference.onnx_session import open_session, predict_values, prediction_outputs, read_task
 from stages.model.doubt import Thresholds
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
 from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, read_thresholds, reason_of_doubt
-from stages.predict.earlier_outputs import ASIDE, OUTPUTS, project_of, readable
+from stages.predict.earlier_outputs import project_of, readable
 from stages.predict.foreign_json import parse_foreign_json
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import escape_unprintable
@@ -26,15 +24,10 @@ from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
 from stages.predict.results import Prediction, Result, Value
 from stages.predict.sample_form import SampleForm, sample_form
 
-MODELS = Path("models")
 BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches exceed the processor's cache
 MAX_VALUES, MAX_CLASSES = 4_000_000, 65_536  # of an input image, and of an output: a batch has to fit into memory
 MAX_GOT = 300  # characters of a model's inputs and outputs in a message
 MAX_PIXEL_VALUE = 1e30  # of black and white: float32 holds it
-FORMATS = {  # of model files, by suffix
-    ".onnx": "an ONNX model", ".keras": "a Keras model", ".tflite": "a LiteRT model", ".h5": "an HDF5 file",
-    ".pb": "a SavedModel",
-}  # fmt: skip
 BLANK = "shows nothing: its pixels have all the same value, or nearly"
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601), as in Pillow
 
@@ -176,42 +169,6 @@ class Classifier:
 def _to_grey(pixels: NDArray[Any], dimensions: int) -> NDArray[Any]:
     """Returns `pixels` with `dimensions` axes: a further axis holds red, green and blue."""
     return pixels @ GREY_WEIGHTS if pixels.ndim > dimensions else pixels
-
-
-def find_model(model: str, file: str = "model.onnx") -> Path:
-    """Returns the file of `model`: the name of a folder in MODELS, a folder, or a file.
-
-    While the model is trained again, it is the earlier file.
-
-    Raises:
-        InvalidInput: There is no such model, or it has another format than `file`.
-    """
-    for path in map(readable, (Path(model), Path(model) / file, MODELS / model / file)):
-        if is_file(path):
-            _check_format(path, file)
-            return path
-    _check_format(Path(model), file)
-    places = (*MODELS.glob(f"*/{file}"), *ASIDE.glob(f"*/{OUTPUTS}/{MODELS}/*/{file}"))
-    known = sorted({path.parent.name for path in places})
-    hint = did_you_mean(model, known)
-    models = f"known: {', '.join(known)}" if known else f"{MODELS} holds none: train one with `inkflow run`"
-    problem = f"the folder {model!r} holds no {file}" if is_folder(model) else f"there is no model {model!r}"
-    raise InvalidInput(f"{problem}; {hint}{models}")
-
-
-def _check_format(path: Path, file: str) -> None:
-    """Checks that `path` is not a model in another format than that of `file`.
-
-    Raises:
-        InvalidInput: It is; the message names the right file, which is mostly in the same folder.
-    """
-    expected = Path(file).suffix
-    suffix = path.suffix if is_file(path) else ".pb" if is_file(path / "saved_model.pb") else expected
-    if suffix == expected or suffix not in FORMATS:
-        return
-    sibling = path.parent / file
-    advice = f"; use {sibling} in the same folder" if is_file(sibling) else f", such as {file}"
-    raise InvalidInput(f"{path}: is {FORMATS[suffix]}, expected {FORMATS[expected]}{advice}")
 
 
 def open_classifier(path: Path) -> Classifier:

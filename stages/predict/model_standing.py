@@ -9,9 +9,10 @@ from pathlib import Path
 from stages.base.digests import GATES, LOCK, REMEDY, change_message, changed_outputs, read_sealed
 from stages.base.errors import DataError, ModelError
 from stages.base.notes import tell
-from stages.predict.classifier import Classifier, find_model, open_classifier
+from stages.predict.classifier import Classifier, open_classifier
 from stages.predict.earlier_outputs import KEPT, original, project_of, readable, use_readable
 from stages.predict.image_files import escape_unprintable
+from stages.predict.model_files import find_model
 
 VERSION_RECORD = "version.json"  # beside the files of a registered model
 

@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.serve")
     add_arguments(parser)
     arguments = parser.parse_args(argv)
-    from stages.predict.classifier import find_model  # late: imports libraries that compute
+    from stages.predict.model_files import find_model  # late: imports libraries that compute
     from stages.serve.server import serve
 
     source = Path(arguments.model)

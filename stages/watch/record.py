@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import DataError, OutputError
-from stages.base.files import read_json, write_ignore_files, write_text
+from stages.base.files import project_folder, read_json, write_ignore_files, write_text
 from stages.watch.comparisons import CLASSES, UNSURE
 from stages.watch.evidence import FRACTIONS
 
@@ -176,9 +176,7 @@ def _check_lengths(item: ComparisonRecord) -> None:
 
 def watch_folder() -> Path:
     """Returns FOLDER in the project around the current folder, else in the current folder itself."""
-    here = Path.cwd()
-    root = next((parent for parent in (here, *here.parents) if (parent / ".dvc").is_dir()), here)
-    return root / FOLDER
+    return project_folder() / FOLDER
 
 
 def record_path(folder: Path, model_sha256: str) -> Path:

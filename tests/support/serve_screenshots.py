@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from stages.base.errors import exit_with
-from stages.predict.classifier import find_model
+from stages.predict.model_files import find_model
 from tests.stages.serve.test_serve_browser import SIZES, draw_with_mouse
 from tests.support.chromium import open_chromium, open_page
 from tests.support.model_server import model_server

@@ -11,9 +11,9 @@ from flows.core.file_lock import run_lock
 from flows.engine.output_backup import earlier_outputs
 from stages.base.errors import exit_with
 from stages.predict import score
-from stages.predict.classifier import find_model
 from stages.predict.command import main as predict
 from stages.predict.earlier_outputs import original, use_readable
+from stages.predict.model_files import find_model
 from tests.conftest import Toy, run_engine, wait_until
 from tests.support.pictures import encoded, scan, write_reader
 
