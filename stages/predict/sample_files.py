@@ -1,6 +1,6 @@
 """Reads samples that are no images, from npy, npz and CSV files; a file that cannot be used becomes a RejectedInput.
 
-A sample of a CSV file is a row of numbers, of a sequence step by step. A first row with other texts is a heading.
+A sample of a CSV file is a row of numbers, of a sequence step by step. A first row of texts alone is a heading.
 """
 
 import csv
@@ -127,9 +127,12 @@ def _rows(file: IO[str], values: int) -> Iterator[list[str]]:
 
 
 def _without_heading(rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Yields `rows` without the first one, if it is a heading: one of its cells is no number."""
+    """Yields `rows` without the first one, if it is a heading: none of its cells is a number, and one has a text.
+
+    A first row with numbers and other cells is a sample with missing or wrong values, which is refused by itself.
+    """
     first = next(rows, None)
-    if first is not None and _numbers(first) is not None:
+    if first is not None and (any(_numbers([cell]) is not None for cell in first) or not "".join(first).strip()):
         yield first
     yield from rows
 

@@ -80,6 +80,9 @@ def test_many_rows_keep_their_order(tmp_path: Path) -> None:
         (b"1,2,3\nnan,2,3\n", VECTOR, ["[1]: has values from nan to nan, but the model takes vectors of 3 numbers"]),
         (npy(np.array([[1, 2, 3], [1, np.inf, 1e39]])), VECTOR, ["[1]: has values from 1 to inf"]),
         (npy(np.array([[1, 2, 3, 100], [0, 0, 0, 0]])), TOKENS, ["[0]: has values from 1 to 100, but the model takes"]),
+        (b"1,NA,3\n4,5,6\n", VECTOR, ["[0]: has the cell 'NA', expected 3 numbers in a row, without labels"]),
+        (b"1,,3\n4,5,6\n", VECTOR, ["[0]: has the cell '', expected 3 numbers in a row, without labels"]),
+        (b",,\n4,5,6\n", VECTOR, ["[0]: has the cell '', expected 3 numbers in a row, without labels"]),
         (b"1,2,3,0.5\n", TOKENS, ["[0]: has values from 0.5 to 3, but the model takes token sequences of 4 whole"]),
         (npy(ROWS[:, :2]), VECTOR, [": holds float64 of shape (2, 2), expected numbers of shape (n, 3)"]),
         (npy(np.zeros((0, 3))), VECTOR, [": holds float64 of shape (0, 3), expected numbers"]),
@@ -109,6 +112,13 @@ def test_right_samples_beside_wrong_ones_are_answered(tmp_path: Path) -> None:
     names, values, reasons = read(tmp_path / "file", b"1,2,3\n1,2\n4,5,6\nx,5,6\n", VECTOR)
     assert (names, values) == (["[0]", "[2]"], [[1, 2, 3], [4, 5, 6]])
     assert [reason[:3] for reason in reasons] == ["[1]", "[3]"]
+
+
+def test_a_missing_value_in_the_first_row_is_no_heading(tmp_path: Path) -> None:
+    """The first sample is refused, not taken for a heading, so that the others keep their numbers."""
+    names, values, reasons = read(tmp_path / "file", b"1,NA,3\n4,5,6\n", VECTOR)
+    assert (names, values, len(reasons)) == (["[1]"], [[4, 5, 6]], 1)
+    assert read(tmp_path / "file", b"a,NA,\n4,5,6\n", VECTOR) == (["[0]"], [[4, 5, 6]], [])
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
