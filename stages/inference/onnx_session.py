@@ -48,6 +48,14 @@ RUNTIME_ERRORS = (
 )
 
 
+class NoPrediction(ModelError):
+    """The outputs have the right shape, but not for all samples the right values; `right` (n,) says for which."""
+
+    def __init__(self, message: str, right: NDArray[np.bool_]) -> None:
+        super().__init__(message)
+        self.right = right
+
+
 class _Watchdog:
     """Stops runs that exceed their time limit. One thread watches all runs: one for each would slow short runs."""
 
@@ -160,14 +168,17 @@ def predict_values(session: Any, path: Path, pixels: NDArray[Any]) -> NDArray[np
     """Returns the values (n, 1) that the model of `path` predicts for raw `pixels` (n, *image_shape).
 
     Raises:
-        ModelError: the model fails, or its outputs are not finite numbers.
+        ModelError: the model fails, or its outputs are not finite numbers (NoPrediction).
     """
     values = _run(session, path, pixels, session.get_outputs()[:1])[0]
-    if values.shape != (len(pixels), 1) or not np.isfinite(values).all():
-        raise ModelError(
-            f"{path}: gives values of shape {values.shape} for {len(pixels)} images, "
-            f"not all of them finite, expected one finite number for each image; {REMEDY}"
-        )
+    message = (
+        f"{path}: gives values of shape {values.shape} for {len(pixels)} images, "
+        f"not all of them finite, expected one finite number for each image; {REMEDY}"
+    )
+    if values.shape != (len(pixels), 1):
+        raise ModelError(message)
+    if not (right := np.isfinite(values[:, 0])).all():
+        raise NoPrediction(message, right)
     return values
 
 
@@ -175,7 +186,7 @@ def predict_probabilities(session: Any, path: Path, pixels: NDArray[Any]) -> NDA
     """Returns the probabilities (n, classes) that the model of `path` predicts for raw `pixels` (n, *image_shape).
 
     Raises:
-        ModelError: the model fails, or its outputs are not probabilities.
+        ModelError: the model fails, or its outputs are not probabilities (NoPrediction).
     """
     return _checked_probabilities(path, pixels, _run(session, path, pixels, session.get_outputs()[:1])[0])
 
@@ -185,18 +196,20 @@ def predict_with_unlikeness(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Returns the probabilities (n, classes) and the unlikeness (n,) for raw `pixels` (n, *image_shape).
 
-    An infinite unlikeness, as the square of a large number is one, becomes the largest number: JSON has no infinity.
+    An infinite unlikeness, as the square of a large number is one, becomes the largest number: JSON has no infinity. So
+    does NaN, the difference of two such squares.
 
     Raises:
-        ModelError: the model fails, its outputs are not probabilities, or it gives no unlikeness.
+        ModelError: the model fails, its outputs are not probabilities (NoPrediction), or it gives no unlikeness.
     """
     outputs = session.get_outputs()
     ports = [outputs[0], *(port for port in outputs[1:] if port.name == UNLIKENESS)]
     results = _run(session, path, pixels, ports)
-    if len(results) != 2 or results[1].shape != (len(pixels), 1) or np.isnan(results[1]).any():
-        got = f"values of shape {results[1].shape}, or some of them NaN" if len(results) == 2 else "none"
+    if len(results) != 2 or results[1].shape != (len(pixels), 1):
+        got = f"values of shape {results[1].shape}" if len(results) == 2 else "none"
         raise ModelError(f"{path}: gives {got} as {UNLIKENESS}, expected one number for each image; {REMEDY}")
-    return _checked_probabilities(path, pixels, results[0]), np.clip(results[1][:, 0], -LARGEST, LARGEST)
+    unlikeness = np.nan_to_num(results[1][:, 0], nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
+    return _checked_probabilities(path, pixels, results[0]), unlikeness
 
 
 def read_doubt(session: Any, path: Path) -> Doubt | None:
@@ -212,11 +225,14 @@ def read_doubt(session: Any, path: Path) -> Doubt | None:
 
 
 def _checked_probabilities(path: Path, pixels: NDArray[Any], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    if probabilities.ndim != 2 or len(probabilities) != len(pixels) or not _are_probabilities(probabilities):
-        raise ModelError(
-            f"{path}: gives values of shape {probabilities.shape} for {len(pixels)} images, "
-            f"not all of them probabilities, expected values from 0 to 1 with the sum 1 for each image; {REMEDY}"
-        )
+    message = (
+        f"{path}: gives values of shape {probabilities.shape} for {len(pixels)} images, "
+        f"not all of them probabilities, expected values from 0 to 1 with the sum 1 for each image; {REMEDY}"
+    )
+    if probabilities.ndim != 2 or len(probabilities) != len(pixels):
+        raise ModelError(message)
+    if not (right := _are_probabilities(probabilities)).all():
+        raise NoPrediction(message, right)
     return probabilities
 
 
@@ -242,9 +258,10 @@ def _run(session: Any, path: Path, pixels: NDArray[Any], ports: Sequence[Any]) -
     return values
 
 
-def _are_probabilities(values: NDArray[np.float32]) -> bool:
+def _are_probabilities(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Returns for each row of `values` (n, classes) whether its values are probabilities."""
     sums = values.sum(axis=1, dtype=np.float64)  # NaN if a value is NaN
-    return bool((values >= 0).all() and (np.abs(sums - 1) <= SUM_TOLERANCE).all())
+    return np.asarray((values >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE))
 
 
 def _check_tensor(path: Path, kind: str, tensors: Sequence[Any], shape: tuple[int, ...]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from stages.base.errors import DataError, ModelError
 from stages.base.sample_kinds import KINDS
-from stages.inference.onnx_session import open_session, predict_values, prediction_outputs, read_task
+from stages.inference.onnx_session import NoPrediction, open_session, predict_values, prediction_outputs, read_task
 from stages.model.doubt import Thresholds
 from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY
 from stages.predict.doubt import NO_THRESHOLDS, probabilities_and_unlikeness, read_thresholds, reason_of_doubt
@@ -28,6 +28,7 @@ BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches 
 MAX_VALUES, MAX_CLASSES = 4_000_000, 65_536  # of an input image, and of an output: a batch has to fit into memory
 MAX_GOT = 300  # characters of a model's inputs and outputs in a message
 MAX_PIXEL_VALUE = 1e30  # of black and white: float32 holds it
+NO_PREDICTION = "has values from {:g} to {:g}, for which the model gives no valid prediction"
 BLANK = "shows nothing: its pixels have all the same value, or nearly"
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue (ITU-R BT.601), as in Pillow
 
@@ -145,8 +146,33 @@ class Classifier:
         self, pending: Sequence[RejectedInput | str], arrays: Sequence[NDArray[Any]]
     ) -> list[Result | RejectedInput]:
         """Returns a result for each item of `pending`: an input's rejection, or the name of an image in `arrays`."""
-        answers = iter(self.answers(np.concatenate(arrays)) if arrays else ())
+        answers = iter(self.answers_or_refusals(np.concatenate(arrays)) if arrays else ())
         return [item if isinstance(item, RejectedInput) else next(answers)._replace(name=item) for item in pending]
+
+    def answers_or_refusals(self, pixels: NDArray[np.float32]) -> list[Result | RejectedInput]:
+        """Returns what `answers` yields, and refuses samples with values that are too large for the model's arithmetic.
+
+        Raises:
+            ModelError: The model fails, or gives no right answers for a sample of zeros or an image either.
+        """
+        try:
+            return list(self.answers(pixels))
+        except NoPrediction as error:
+            if self.form is None or not (error.right.any() or self._answers_zeros()):
+                raise
+            right = error.right
+        found = iter(list(self.answers(pixels[right])) if right.any() else ())
+        return [
+            next(found) if is_right else RejectedInput("", NO_PREDICTION.format(sample.min(), sample.max()))
+            for sample, is_right in zip(pixels, right, strict=True)
+        ]
+
+    def _answers_zeros(self) -> bool:
+        """Returns whether the model answers a sample of zeros; a watcher does not see it."""
+        try:
+            return bool(list(Classifier.answers(self, np.zeros((1, *self.shape), np.float32))))
+        except NoPrediction:
+            return False
 
     def answers(self, pixels: NDArray[np.float32]) -> Iterator[Result]:
         """Yields a Prediction or a Value without a name for each image."""

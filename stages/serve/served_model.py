@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import InvalidInput
+from stages.base.errors import DataError, InvalidInput
 from stages.base.files import parse_json
 from stages.predict.classifier import Classifier, open_classifier
 from stages.predict.foreign_json import parse_foreign_json
+from stages.predict.image_arrays import RejectedInput
 from stages.predict.model_standing import check_standing, file_sha256, registered_as
 from stages.predict.results import Result
 
@@ -47,8 +48,18 @@ class ServedModel:
         return {"model_version": self.version, "model_sha256": self.sha256} | commit
 
     def answers(self, pixels: NDArray[np.float32]) -> list[Result]:
-        """Returns a prediction for each sample of `pixels` (n, *shape), in the scale 0..255."""
-        return list(self.classifier.answers(pixels))
+        """Returns a prediction for each sample of `pixels` (n, *shape), in the scale 0..255.
+
+        Raises:
+            DataError: a sample has values that are too large for the model's arithmetic.
+            ModelError: the model fails.
+        """
+        answers = list[Result]()
+        for item in self.classifier.answers_or_refusals(pixels):
+            if isinstance(item, RejectedInput):
+                raise DataError(f"a sample {item.reason}")
+            answers.append(item)
+        return answers
 
 
 def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:

@@ -103,6 +103,27 @@ def test_an_infinite_unlikeness_is_a_number_in_json(work: Path, capsys: pytest.C
     assert (row["unlikeness"], row["reason"]) == (float(np.finfo(np.float32).max), "unlike the training images")
 
 
+def test_an_unlikeness_that_is_no_number_is_the_largest(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The difference of two infinite squares is NaN: such an image is unlike the training images."""
+    path = work / "models/doubter/model.onnx"
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = "mean"
+    scale = numpy_helper.from_array(np.full((1, 1), 3e36, np.float32), "scale")  # 255 times as much is infinite
+    model.graph.initializer.append(scale)
+    for operation, inputs, output in (
+        ("Mul", ["mean", "scale"], "square"),
+        ("Sub", ["square", "square"], "zero"),
+        ("Add", ["mean", "zero"], UNLIKENESS),
+    ):
+        model.graph.node.append(helper.make_node(operation, inputs, [output]))
+    onnx.save(model, path)
+    np.save("white.npy", bands(250, 90, 90)[None])
+    assert predict("doubter", "--json", "white.npy", "sure.npy") == 0
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in capsys.readouterr().out.splitlines()]
+    assert (rows[0]["unlikeness"], rows[0]["reason"]) == (float(np.finfo(np.float32).max), "unlike the training images")
+    assert rows[1]["unlikeness"] < 255
+
+
 def test_all_shows_every_class(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--all` adds every class's probability, which sum to 1, to each form of output."""
     assert predict("doubter", "--all", "sure.npy") == 0

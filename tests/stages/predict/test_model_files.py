@@ -36,7 +36,7 @@ def test_models_of_the_current_folder_come_first(below: Path) -> None:
     write_reader(below / "models/reader/model.onnx")
     assert find_model("reader") == Path("models/reader/model.onnx")
     (below / "models/reader/model.onnx").unlink()
-    with pytest.raises(InvalidInput, match="there is no model 'raeder'; did you mean 'reader'.* known: other, reader"):
+    with pytest.raises(InvalidInput, match=r"there is no model 'raeder'; did you mean 'reader'.* known: other, reader"):
         find_model("raeder")
 
 
