@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -102,6 +102,60 @@ def _unlock_if_mandatory(file: IO[bytes], path: Path) -> None:
             other.truncate(0)
     except OSError:
         fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def exclusive_lock(
+    path: Path, names: Path, *, remove: bool = False, waits: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Holds an exclusive lock on the file `path`, which is created; the system releases it if the process dies.
+
+    A file system without locks gives none, and the block runs all the same.
+
+    Args:
+        path: the file.
+        names: the file or folder that an error names.
+        remove: remove the file at the end, as all users of this lock have to do then.
+        waits: is called if another process holds the lock.
+
+    Raises:
+        OutputError: the file cannot be created.
+    """
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = _open_lock_file(path)
+        except OSError as error:
+            raise OutputError(names, error) from error
+        try:
+            with suppress(OSError):
+                _wait_for_lock(file, waits)
+            if exists(path) and os.path.samestat(os.fstat(file), path.stat()):  # else its holder has removed it
+                try:
+                    yield
+                finally:
+                    if remove:
+                        with suppress(OSError):
+                            path.unlink()
+                return
+        finally:
+            os.close(file)
+
+
+def _open_lock_file(path: Path) -> int:
+    """Opens a file to lock it, and returns its descriptor: NFS 4 grants an exclusive lock only on a writable one."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # the file of another user, which other file systems lock too
+        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+
+
+def _wait_for_lock(file: int, waits: Callable[[], object]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waits()
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def require_replaceable(folder: Path, names: Collection[str]) -> None:

@@ -7,7 +7,7 @@ import argparse
 import csv
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.base.errors import EXIT_DONE, DataError, InvalidInput, OutputError, exit_with, raise_fault
-from stages.base.files import exists, is_folder, replacing
+from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with, raise_fault
+from stages.base.files import exclusive_lock, exists, is_folder, replacing
+from stages.base.notes import tell
 from stages.base.shown_text import csv_text
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier
@@ -31,7 +32,7 @@ from stages.predict.image_files import (
 from stages.predict.inputs import expand, read
 from stages.predict.model_standing import file_sha256, open_model, registered_as
 from stages.predict.results import Result, Value
-from stages.predict.watcher import WatchedClassifier, tell_stderr, watched
+from stages.predict.watcher import count_watched, save_watch, watched_or_not
 
 TEXT, NUMBER = pa.string(), pa.float32()
 SUFFIX = ".parquet"
@@ -92,7 +93,7 @@ def score(
     """Adds the predictions of `model` for new images in `folder` to the table `out`; earlier rows stay.
 
     With `anyway`, a model that failed a quality gate is used too. With `watch`, the images are compared with the
-    model's reference.
+    model's reference. A process waits for another one that adds to the same table.
 
     Raises:
         InvalidInput: The model, the folder or the table cannot be read, or the table's name has another suffix.
@@ -103,24 +104,38 @@ def score(
     if out.suffix != SUFFIX:
         raise InvalidInput(f"{out}: the table is a Parquet file, expected a name that ends in {SUFFIX}")
     classifier, model_sha256 = open_model(model, anyway)
-    earlier = _read_table(out)
-    known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
     version = registered_as(classifier.path)
-    if watch:
-        classifier = _watched(classifier, model_sha256, version)
-    scorer = Scorer(classifier, raw, model_sha256, _folder_name(folder), known, version)
-    for name in expand(classifier, [str(folder)]):
+    lock = out.with_name(f".{out.name}.lock")
+    with exclusive_lock(lock, out, remove=True, waits=lambda: tell(f"waiting for another process that adds to {out}")):
+        earlier = _read_table(out)
+        known = set(zip(*(earlier[name].to_pylist() for name in KEY), strict=True))
+        if watch:
+            classifier = watched_or_not(classifier, model_sha256, version)
+        scorer = Scorer(classifier, raw, model_sha256, _folder_name(folder), known, version)
+        _score_files(scorer, folder, {os.path.realpath(path) for path in (out, _errors_of(out), lock)})
+        with replacing(out) as table, replacing(_errors_of(out)) as errors:
+            pq.write_table(pa.concat_tables([earlier, scorer.table()]), table)
+            _write_errors(errors, scorer.rejected)
+    save_watch(classifier)
+    return scorer.counts
+
+
+def _errors_of(out: Path) -> Path:
+    """Returns the file that lists the rejected files, beside the table."""
+    return out.with_suffix(".errors.csv")
+
+
+def _score_files(scorer: "Scorer", folder: Path, own: Collection[str]) -> None:
+    """Scores all files in `folder`, except the job's `own`."""
+    for name in expand(scorer.classifier, [str(folder)]):
+        if os.path.realpath(name if isinstance(name, str) else name.name) in own:
+            continue
         if isinstance(name, LeftOut):
             report_left_out(name)
         elif not isinstance(name, RejectedInput):
             scorer.add(name, os.path.relpath(name, folder))
         elif name.name != str(folder) or not os.access(folder, os.R_OK):  # an empty folder is no mistake
             scorer.rejected.append(name)
-    with replacing(out) as table, replacing(out.with_suffix(".errors.csv")) as errors:
-        pq.write_table(pa.concat_tables([earlier, scorer.table()]), table)
-        _write_errors(errors, scorer.rejected)
-    _save_watch(classifier)
-    return scorer.counts
 
 
 @dataclass
@@ -165,7 +180,7 @@ class Scorer:
             result for batch in self.classifier.predict(read(self.classifier, name), self.raw) for result in batch
         ]
         rejected = [result for result in results if isinstance(result, RejectedInput)]
-        _count_watched(self.classifier, not rejected)
+        count_watched(self.classifier, not rejected)
         if rejected:
             self.rejected.append(RejectedInput(file + rejected[0].name.removeprefix(name), rejected[0].reason))
             return
@@ -186,32 +201,6 @@ class Scorer:
     def _pack(self) -> None:
         self._tables.append(pa.Table.from_pylist(self._rows, SCHEMA))
         self._rows = []
-
-
-def _watched(classifier: Classifier, model_sha256: str, version: dict[str, str]) -> Classifier:
-    """Returns `classifier` with its watcher; one without a reference stays as it is, which is told."""
-    try:
-        return watched(classifier, model_sha256, version)
-    except DataError as error:
-        tell_stderr(str(error))
-        return classifier
-
-
-def _count_watched(classifier: Classifier, is_scored: bool) -> None:
-    """Counts the images of a file that was scored: one with a rejected image is read again by the next job."""
-    if isinstance(classifier, WatchedClassifier) and classifier.watcher:
-        (classifier.watcher.keep if is_scored else classifier.watcher.drop)()
-
-
-def _save_watch(classifier: Classifier) -> None:
-    """Adds the images to the model's record, and tells new alarms; the scores are there if that fails."""
-    if not isinstance(classifier, WatchedClassifier) or not classifier.watcher:
-        return
-    try:
-        for alarm in classifier.watcher.save():
-            tell_stderr(f"alarm: {alarm.sentence}; `inkflow monitor` shows more")
-    except OutputError as error:
-        tell_stderr(str(error))
 
 
 def _read_table(path: Path) -> Any:

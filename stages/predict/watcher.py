@@ -185,6 +185,32 @@ def watched(
     return WatchedClassifier(**parts, watcher=watcher)
 
 
+def watched_or_not(classifier: Classifier, model_sha256: str, version: dict[str, str]) -> Classifier:
+    """Returns `classifier` with its watcher; one without a reference stays as it is, which is told."""
+    try:
+        return watched(classifier, model_sha256, version)
+    except DataError as error:
+        tell_stderr(str(error))
+        return classifier
+
+
+def count_watched(classifier: Classifier, is_scored: bool) -> None:
+    """Counts the images of a file that was scored: one with a rejected image is read again by the next job."""
+    if isinstance(classifier, WatchedClassifier) and classifier.watcher:
+        (classifier.watcher.keep if is_scored else classifier.watcher.drop)()
+
+
+def save_watch(classifier: Classifier) -> None:
+    """Adds the images to the model's record, and tells new alarms; the scores are there if that fails."""
+    if not isinstance(classifier, WatchedClassifier) or not classifier.watcher:
+        return
+    try:
+        for alarm in classifier.watcher.save():
+            tell_stderr(f"alarm: {alarm.sentence}; `inkflow monitor` shows more")
+    except OutputError as error:
+        tell_stderr(str(error))
+
+
 def compared(classifier: Classifier, reference: Reference) -> list[Comparison]:
     """Returns what is compared for a model."""
     thresholds = classifier.thresholds

@@ -4,9 +4,7 @@ Several processes may write it: each holds a lock while it reads the file, adds 
 into place.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from stages.base.digests import sealed, unsealed
 from stages.base.errors import DataError, OutputError
-from stages.base.files import project_folder, read_json, write_ignore_files, write_text
+from stages.base.files import exclusive_lock, project_folder, read_json, write_ignore_files, write_text
 from stages.watch.comparisons import CLASSES, UNSURE
 from stages.watch.evidence import FRACTIONS
 
@@ -218,19 +216,7 @@ def locked(folder: Path, model_sha256: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_ignore_files(folder)
-        file = _open_lock_file(folder / f"{model_sha256}.lock")
     except OSError as error:
         raise OutputError(folder, error) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with exclusive_lock(folder / f"{model_sha256}.lock", folder):
         yield
-    finally:
-        os.close(file)
-
-
-def _open_lock_file(path: Path) -> int:
-    """Opens a file to lock it, and returns its descriptor: NFS 4 grants an exclusive lock only on a writable one."""
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:  # the file of another user, which other file systems lock too
-        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)

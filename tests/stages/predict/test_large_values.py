@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from flows.cli.main import main
 from stages.base.errors import exit_with
 from stages.predict import score
 from tests.support.model_server import served_app
+from tests.support.vectors import write_vector_model
 
 REFUSED = "has values from 0 to 1e+20, for which the model gives no valid prediction"
 ROWS = "1,2,3\n1e20,0,0\n4,5,6\n"
@@ -24,25 +24,8 @@ ROWS = "1,2,3\n1e20,0,0\n4,5,6\n"
 def work(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the model `large` of vectors: it multiplies by 1e20, and has classes or values."""
     monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "models/large/model.onnx", 1e20 * request.param)
+    write_vector_model(tmp_path / "models/large/model.onnx", 1e20 * request.param)
     return tmp_path
-
-
-def write_model(path: Path, weights: NDArray[np.float64]) -> None:
-    """Writes a model softmax(x @ weights), or the regression x @ weights of one column."""
-    path.parent.mkdir(parents=True)
-    width = weights.shape[1]
-    sizes = (("x", 3), ("y", width))
-    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in sizes]
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["y" if width == 1 else "logits"])]
-    nodes += [helper.make_node("Softmax", ["logits"], ["y"], axis=1)] if width > 1 else []
-    graph = helper.make_graph(
-        nodes, "large", ports[:1], ports[1:], [numpy_helper.from_array(weights.astype(np.float32), "w")]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    task = {"inkflow.task": json.dumps({"kind": "regression"})} if width == 1 else {}
-    helper.set_model_props(model, {"kind": json.dumps("vector")} | task)
-    onnx.save(model, path)
 
 
 @pytest.mark.usefixtures("work")
