@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stages.base.errors import DataError, InvalidInput
 from stages.base.files import parse_json
 from stages.predict.classifier import Classifier, open_classifier
+from stages.predict.earlier_outputs import original, readable, use_readable
 from stages.predict.foreign_json import parse_foreign_json
 from stages.predict.image_arrays import RejectedInput
 from stages.predict.model_standing import check_standing, file_sha256, registered_as
@@ -65,10 +66,17 @@ class ServedModel:
 def open_served_model(folder: Path, *, anyway: bool = False) -> ServedModel:
     """Opens the model in `folder` and asks it once, so that the first request does not wait.
 
+    All that is known of the model is about one file, also if a run replaces it meanwhile.
+
     Raises:
         InvalidInput: there is no model, it cannot be used, or it failed a quality gate.
     """
-    path = folder / FILE if folder.is_dir() else folder
+    path = original(folder / FILE if folder.is_dir() else folder)
+    return use_readable(lambda: readable(path), lambda found: _open(found, anyway=anyway))
+
+
+def _open(path: Path, *, anyway: bool) -> ServedModel:
+    """Opens the model in the file `path`; `use_readable` does it again if a run replaces the file meanwhile."""
     check_standing(path, anyway)
     classifier, registered = open_classifier(path), registered_as(path)
     try:

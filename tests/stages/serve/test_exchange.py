@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.base.files import write_json
+from stages.predict.classifier import Classifier
 from stages.serve import served_model
 from stages.serve.served_model import ModelSlot, ServedModel
 from tests.support.pictures import write_reader
@@ -104,3 +105,21 @@ def test_a_failure_that_passes(project: Project, monkeypatch: pytest.MonkeyPatch
     assert project.slot.model.version == "two"
     assert ["two is not used, one stays: " in line for line in log] == [True, True, False]
     assert log[-1].startswith("now serving two (")
+
+
+def test_a_file_that_a_run_replaces_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes, version and SHA-256 of a served model are those of one file, also if a run replaces it meanwhile."""
+    path, opened = tmp_path / "reader/model.onnx", served_model.open_classifier
+    write_reader(path, [f"old {digit}" for digit in range(10)])
+
+    def replaced_after(found: Path) -> Classifier:
+        classifier = opened(found)
+        if classifier.class_names[0] == "old 0":
+            write_reader(tmp_path / "new.onnx", [f"new {digit}" for digit in range(10)])
+            (tmp_path / "new.onnx").replace(path)
+        return classifier
+
+    monkeypatch.setattr(served_model, "open_classifier", replaced_after)
+    model = served_model.open_served_model(path.parent)
+    assert model.classifier.class_names[0] == "new 0"
+    assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
