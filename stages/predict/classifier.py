@@ -119,14 +119,18 @@ class Classifier:
         self, names: list[str], pixels: NDArray[np.float32], raw: bool
     ) -> Iterator[Images | RejectedInput]:
         """Yields `pixels` (n, *shape), but rejects blank images, to which the model would give a label too."""
-        min_contrast = 1 if raw else MIN_CONTRAST
-        flat = pixels.reshape(len(names), -1)
-        blank = flat.max(axis=1) - flat.min(axis=1) < min_contrast
-        if self.is_colour or not blank.any():  # a class may be a plain colour
+        blank = self.are_blank(pixels, raw)
+        if not blank.any():
             yield Images(names, pixels, True)
             return
         for name, image, is_blank in zip(names, pixels, blank, strict=True):
             yield RejectedInput(name, BLANK) if is_blank else Images([name], image[np.newaxis], True)
+
+    def are_blank(self, pixels: NDArray[np.float32], raw: bool = False) -> NDArray[np.bool_]:
+        """Returns for each of `pixels` (n, *shape) in 0..255 whether it shows nothing; with `raw` it has one value."""
+        flat = pixels.reshape(len(pixels), -1)
+        blank = flat.max(axis=1) - flat.min(axis=1) < (1 if raw else MIN_CONTRAST)
+        return np.asarray(blank & (not self.is_colour))  # a class may be a plain colour
 
     def _scaled(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Returns one image (h, w) or (h, w, 3) in the model's size: grey in the form of MNIST, colour only scaled."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError, InvalidInput
+from stages.predict.classifier import BLANK, Classifier
 from stages.predict.results import Prediction, Result, Value
-from stages.predict.sample_form import SampleForm
 from stages.serve.served_model import ServedModel
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -97,17 +97,20 @@ def read_request(body: bytes, header_length: str | None, model: ServedModel, max
             f"shape {shape}: expected [n, {', '.join(map(str, expected))}] with n from 1 to {max_samples}"
         )
     values = _values(tensor, body[length:], size, TYPES[datatype], int(np.prod(shape)))
-    return InferRequest(name, _checked(values.reshape(shape), model.classifier.form), outputs)
+    return InferRequest(name, _checked(values.reshape(shape), model.classifier), outputs)
 
 
-def _checked(values: NDArray[Any], form: SampleForm | None) -> NDArray[np.float32]:
+def _checked(values: NDArray[Any], classifier: Classifier) -> NDArray[np.float32]:
     """Returns `values` (n, *shape) as float32, if the model takes all of them, as `inkflow predict` has it."""
+    form = classifier.form
     if form is not None and not form.takes(values).all():
         raise DataError(f"the input has values from {values.min():g} to {values.max():g}, but the model takes {form}")
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     if form is None and not (np.abs(found) <= MAX_VALUE).all():  # False for NaN
         raise DataError(f"the input has values beyond {MAX_VALUE:g}, or that are no numbers")
+    if form is None and (blank := classifier.are_blank(found)).any():
+        raise DataError(f"image {int(blank.argmax())} of the input {BLANK}")
     return found
 
 
