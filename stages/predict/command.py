@@ -4,13 +4,11 @@ This module imports little, so that `inkflow predict --help` responds at once; `
 """
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.base.errors import EXIT_FAILED, InvalidInput, OutputError
+from stages.base.errors import EXIT_FAILED, InvalidInput
 from stages.base.files import exists, is_folder
 
 PARQUET_MAGIC = b"PAR1"
@@ -58,10 +56,9 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.parquet:
         _check_parquet_path(Path(arguments.parquet), arguments.files)
     from stages.predict import predict  # late: NumPy and ONNX Runtime take longer than everything else
+    from stages.predict.text_output import to_standard_output
 
     form = "json" if arguments.json else "csv" if arguments.csv else "parquet" if arguments.parquet else "text"
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold letters that its encoding lacks
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = predict.predict(
             arguments.model,
@@ -72,13 +69,11 @@ def predict(arguments: argparse.Namespace) -> int:
             arguments.anyway,
             arguments.all,
         )
-        sys.stdout.flush()
+        with to_standard_output():
+            sys.stdout.flush()
         return code
-    except OSError as error:  # of standard output: errors of input files are handled by the reader
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at exit
-        if isinstance(error, BrokenPipeError):  # the reader has closed the pipe, as `head` does
-            return EXIT_FAILED
-        raise OutputError("standard output", error) from error
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+        return EXIT_FAILED
 
 
 def _check_parquet_path(path: Path, files: Sequence[str]) -> None:

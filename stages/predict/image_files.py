@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from stages.base.errors import DataError, raise_fault
+from stages.base.errors import DataError, OutputError, raise_fault
 from stages.base.notes import tell
 from stages.base.shown_text import mask_urls
 from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
@@ -94,6 +94,9 @@ def read_images(
             yield from _decode(path, name, convert, pixel_range)
     except DataError as error:
         yield RejectedInput(name, str(error))
+    except OSError as error:
+        raise_fault(error)
+        yield RejectedInput(name, f"cannot be read ({error.strerror})")
 
 
 def count_images(name: str) -> int:
@@ -197,18 +200,28 @@ def local_file(name: str) -> Iterator[Path]:
         yield regular_file(name)
         return
     with tempfile.NamedTemporaryFile() as file:
-        _copy(sys.stdin.buffer, file)
+        for block in _blocks(sys.stdin.buffer):
+            try:
+                file.write(block)
+                file.flush()
+            except OSError as error:
+                raise OutputError(f"a copy of standard input to {tempfile.gettempdir()}", error) from error
         yield Path(file.name)
 
 
-def _copy(source: IO[bytes], target: Any) -> None:
+def _blocks(source: IO[bytes]) -> Iterator[bytes]:
     size = 0
-    while block := source.read(1 << 20):
+    while True:
+        try:
+            block = source.read(1 << 20)
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror})") from error
         size += len(block)
         if size > MAX_STDIN_BYTES:
             raise DataError(f"has more than {MAX_STDIN_BYTES:,} bytes, which is the limit")
-        target.write(block)
-    target.flush()
+        if not block:
+            return
+        yield block
 
 
 def _decode(

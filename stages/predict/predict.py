@@ -13,6 +13,7 @@ from typing import Any
 
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, InvalidInput, OutputError
 from stages.base.files import replacing
+from stages.base.notes import tell
 from stages.base.shown_text import csv_text
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier
@@ -26,7 +27,7 @@ from stages.predict.image_files import (
 from stages.predict.inputs import expand, read
 from stages.predict.model_standing import open_model, registered_as
 from stages.predict.results import Prediction, Result
-from stages.predict.text_output import Counts, Style, TextTable
+from stages.predict.text_output import Counts, Style, TextTable, to_standard_output
 
 Results = list[Result | RejectedInput]
 Write = Callable[[Results], None]
@@ -73,7 +74,7 @@ def predict(
             advance(len(results))
     counts.print_refusals()
     if counts.summary:
-        print(counts.summary, file=sys.stderr)
+        tell(counts.summary)
     return EXIT_INVALID if counts.refused else EXIT_DONE
 
 
@@ -100,7 +101,8 @@ def _writer(classifier: Classifier, form: str, parquet: str | None, style: Style
 
         def write_lines(results: Results) -> None:
             text = "".join(_json_line(result, style) for result in results) if form == "json" else table.lines(results)
-            print(text, end="", flush=True)
+            with to_standard_output():
+                print(text, end="", flush=True)
 
         yield write_lines
 
@@ -112,10 +114,15 @@ def _probability_columns(style: Style) -> list[str]:
 def _csv_writer(style: Style) -> Write:
     """Prints the head of a table, and returns the function that prints its rows."""
     lines = csv.writer(sys.stdout, lineterminator="\n")
-    lines.writerow((*style.columns, *style.marks, *_probability_columns(style)))
-    return lambda results: lines.writerows(
-        map(_csv_cell, _row(result, style).values()) for result in results if not isinstance(result, RejectedInput)
-    )
+
+    def write(results: Results) -> None:
+        rows = [_row(result, style).values() for result in results if not isinstance(result, RejectedInput)]
+        with to_standard_output():
+            lines.writerows(map(_csv_cell, row) for row in rows)
+
+    with to_standard_output():
+        lines.writerow((*style.columns, *style.marks, *_probability_columns(style)))
+    return write
 
 
 def _csv_cell(value: Any) -> Any:

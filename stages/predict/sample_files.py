@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.base.errors import DataError
+from stages.base.errors import DataError, raise_fault
 from stages.data.npz import Entry
 from stages.predict.image_arrays import Images, RejectedInput, open_arrays
 from stages.predict.image_files import (
@@ -40,6 +40,9 @@ def read_samples(name: str, form: SampleForm) -> Iterator[Images | RejectedInput
             yield from _decode(path, name, form)
     except DataError as error:
         yield RejectedInput(name, str(error))
+    except OSError as error:
+        raise_fault(error)
+        yield RejectedInput(name, f"cannot be read ({error.strerror})")
 
 
 def _decode(path: Path, name: str, form: SampleForm) -> Iterator[Images | RejectedInput]:

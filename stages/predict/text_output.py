@@ -1,9 +1,13 @@
 """The output of `inkflow predict` for people: a header, a line for each image, grouped refusals, and a summary."""
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
+from stages.base.errors import OutputError
+from stages.base.notes import tell
 from stages.base.shown_text import mask_urls
 from stages.model.tasks import STAND_IN
 from stages.predict.image_arrays import RejectedInput
@@ -29,6 +33,25 @@ class Style(NamedTuple):
     marks: Mapping[str, str]
     classes: tuple[str, ...] = ()
     anyway: bool = False
+
+
+@contextmanager
+def to_standard_output() -> Iterator[None]:
+    """Names standard output in the errors of a block that writes it; errors of inputs are no part of the block.
+
+    After an error the rest of the output is discarded: Python flushes it once more at its exit.
+
+    Raises:
+        OutputError: standard output cannot be written.
+        BrokenPipeError: its reader has closed it.
+    """
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError("standard output", error) from error
 
 
 class TextTable:
@@ -124,5 +147,6 @@ class Counts:
 
 
 def _print_error(text: str) -> None:
-    sys.stdout.flush()
-    print(mask_urls(escape_unprintable(f"error: {text}")), file=sys.stderr)
+    with to_standard_output():
+        sys.stdout.flush()
+    tell(mask_urls(escape_unprintable(f"error: {text}")))

@@ -93,6 +93,29 @@ def test_full_device(work: Path, count: int, form: str) -> None:
     assert (run.returncode, run.stderr) == (1, message)
 
 
+def test_standard_input_that_cannot_be_read(work: Path) -> None:
+    """An error while standard input is read refuses that input, and is not taken for one of standard output."""
+    run = shell(work, "predict reader - 0> written")  # which opens it for writing alone
+    assert (run.returncode, run.stdout) == (2, b"")
+    assert run.stderr == b"error: -: cannot be read (Bad file descriptor)\n"
+
+
+def test_standard_input_that_cannot_be_copied(work: Path) -> None:
+    """A disk without room for the copy of standard input is named, not standard output."""
+    (work / "x.npy").write_bytes(npy(np.zeros((100, 28, 28), np.uint8)))
+    run = shell(work, "predict reader - < x.npy > answers.txt", limit="ulimit -f 1")  # of 1 KiB, that of a file
+    assert run.returncode == 1
+    assert run.stderr.startswith(b"error: cannot write a copy of standard input to ")
+    assert run.stderr.endswith(b": File too large; raise the limit on the size of files (ulimit -f), then run again\n")
+
+
+def shell(work: Path, line: str, limit: str = "true") -> subprocess.CompletedProcess[bytes]:
+    """Runs `inkflow LINE` in a shell."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = f"{limit}; {sys.executable} -m flows {line}"
+    return subprocess.run(["bash", "-c", command], cwd=work, env=environment, capture_output=True, timeout=600)
+
+
 def test_help_is_light(work: Path) -> None:
     """`inkflow predict --help` and `inkflow export --help` do not import NumPy."""
     code = (
