@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.core.redaction import mask, mask_content
+from stages.base.encodings import takes_ascii_only
 from stages.base.errors import InvalidInput
 from stages.base.shown_text import one_line
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def print_json(content: Any) -> None:
     """Prints `content` as indented JSON, with secrets masked; numbers that are not finite become null."""
-    print(json.dumps(_finite(mask_content(content)), indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(_finite(mask_content(content)), indent=2, ensure_ascii=takes_ascii_only(), allow_nan=False))
 
 
 def shown(text: str, style: str = "") -> "Text":

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from stages.base.encodings import escape_unencodable
+
 T = TypeVar("T")
 TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTICE_S = 1.0  # Python handles a signal that came just before a wait began when the wait has ended: none is longer
@@ -54,8 +56,9 @@ def repair_inherited_state() -> None:
     """Corrects what a parent process, such as a service manager, may leave unusable.
 
     Opens closed standard streams, since the next file would get their number; and stops ignoring SIGCHLD, since the
-    exit codes of children would be lost. DVC and Prefect need a home and a name of the account, which containers may
-    lack: its home is then a folder in the temporary one, its name its number.
+    exit codes of children would be lost. Characters that the encoding of an output lacks are escaped. DVC and Prefect
+    need a home and a name of the account, which containers may lack: its home is then a folder in the temporary one, its
+    name its number.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
@@ -64,6 +67,7 @@ def repair_inherited_state() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number, this one
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", closefd=False))
+    escape_unencodable()
     try:
         Path.home()
     except RuntimeError:

@@ -1,5 +1,6 @@
 """Prints the folder with the files of a registered model: `python -m flows.registry.resolve MODEL@STAGE`."""
 
+import os
 import sys
 
 from flows.core.project import find_project
@@ -8,9 +9,11 @@ from stages.base.errors import EXIT_DONE, exit_with
 
 
 def main() -> int:
-    """Prints the absolute path of the folder."""
+    """Prints the absolute path of the folder, byte by byte: no encoding of standard output changes it."""
     root = find_project()
-    print((root / fetch_model(root, sys.argv[1]).path).parent.resolve())
+    path = (root / fetch_model(root, sys.argv[1]).path).parent.resolve()
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.flush()
     return EXIT_DONE
 
 

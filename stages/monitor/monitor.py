@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stages.base.encodings import takes_ascii_only
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput
 from stages.base.files import exists, replacing, write_text
 from stages.base.shown_text import remove_controls, shown_text
@@ -49,7 +50,9 @@ def show(model: str | None, *, as_json: bool = False, picture: Path | None = Non
     if picture is not None:
         _draw(_only(records, "--picture"), picture)
     if as_json:
-        print(json.dumps({"models": [_as_json(record) for record in records]}, indent=2, ensure_ascii=False))
+        print(
+            json.dumps({"models": [_as_json(record) for record in records]}, indent=2, ensure_ascii=takes_ascii_only())
+        )
     else:
         for record in records:
             print_record(record)

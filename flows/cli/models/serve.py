@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -160,15 +161,15 @@ def _resolve(root: Path, model: str) -> Path:
     """Returns the folder with the files of a registered model; another process does it, since DVC takes 100 MB."""
     command = own_command("flows.registry.resolve", model)
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)
+        done = subprocess.run(command, cwd=root, capture_output=True, timeout=FETCH_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise SourceUnavailable(f"{model}: its files have not arrived within {FETCH_TIMEOUT_S:g} s") from error
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
         failure = InkflowError(lines[-1].removeprefix("error: "))
         failure.exit_code = done.returncode
         raise failure
-    return Path(done.stdout.splitlines()[-1])
+    return Path(os.fsdecode(done.stdout.removesuffix(b"\n").rpartition(b"\n")[2]))
 
 
 def _tags(root: Path) -> str:

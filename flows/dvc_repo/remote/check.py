@@ -10,6 +10,8 @@ from dvc.exceptions import DvcException
 from dvc.fs import FileSystem
 from dvc.repo import Repo
 
+from stages.base.encodings import escape_unencodable
+
 REACHED, UNREACHABLE = 0, 1
 
 
@@ -24,6 +26,7 @@ def look(file_system: FileSystem, path: str) -> None:
 
 def main() -> int:
     """Access the remote's folder, and return the exit code. A new remote has no folder yet; it counts as reached."""
+    escape_unencodable()
     try:
         with Repo() as repo:
             odb = repo.cloud.get_remote_odb()

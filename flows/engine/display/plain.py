@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from io import TextIOWrapper
 from typing import TextIO
 
 from flows.core.redaction import mask
@@ -28,8 +27,6 @@ class Display:
         """
         self._width = max((len(one_line(name)) for name in names), default=0)
         self._stream = stream or sys.stdout
-        if isinstance(self._stream, TextIOWrapper):
-            self._stream.reconfigure(errors="replace")  # a character that the terminal lacks must not stop the run
         self._without_lines: set[str] = set()  # stages that have started and printed no line yet
         self._with_reasons: set[str] = set()  # stages whose first line has the reasons
 

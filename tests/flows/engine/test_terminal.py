@@ -18,7 +18,6 @@ from flows.cli import interactive_run
 from flows.cli.main import main
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.live import LiveDisplay
-from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
 from flows.engine.run import Run
 from flows.engine.types import Outcome, Result
@@ -61,14 +60,6 @@ def test_reader_goes_away(toy: Toy) -> None:
         assert process.stderr is not None
         assert (code, process.stderr.read()) == (0, b"")
     assert status() == {}
-
-
-def test_characters_that_the_encoding_lacks() -> None:
-    """Characters that the encoding of standard output lacks are replaced."""
-    bytes_ = io.BytesIO()
-    stream = io.TextIOWrapper(bytes_, encoding="ascii")
-    Display(stream=stream).note("epochs 5 → 3")
-    assert bytes_.getvalue() == b"epochs 5 ? 3\n"
 
 
 @contextmanager
