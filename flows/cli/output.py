@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.core.redaction import mask, mask_content
-from stages.base.encodings import takes_ascii_only
 from stages.base.errors import InvalidInput
 from stages.base.shown_text import one_line
+from stages.base.streams import takes_ascii_only
 
 if TYPE_CHECKING:
     from rich.text import Text

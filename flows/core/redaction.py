@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 from flows.core.secrets.variables import GIT, environment_secrets, is_secret_name
 from stages.base.dvc_settings import settings_files
-from stages.base.notes import tell
 from stages.base.shown_text import (
     MASK,
     markdown_code,
@@ -31,6 +30,7 @@ from stages.base.shown_text import (
     remove_controls,
     url_secrets,
 )
+from stages.base.streams import tell
 
 MIN_LENGTH = 5  # characters: a shorter value would also hide parts of ordinary words
 # Options of DVC's remotes whose value is a credential; `keyfile` and the like are not listed: they hold a path.

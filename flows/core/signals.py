@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from stages.base.encodings import escape_unencodable
+from stages.base.streams import escape_unencodable
 
 T = TypeVar("T")
 TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

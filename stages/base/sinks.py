@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from stages.base.errors import InvalidInput
-from stages.base.notes import tell
+from stages.base.streams import tell
 
 SINKS, WAIT = "INKFLOW_SINKS", "INKFLOW_SINKS_WAIT_S"
 NAMES = ("mlflow", "tensorboard")

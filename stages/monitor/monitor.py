@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.base.encodings import takes_ascii_only
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput
 from stages.base.files import exists, replacing, write_text
 from stages.base.shown_text import remove_controls, shown_text
+from stages.base.streams import takes_ascii_only
 from stages.monitor.table import print_record
 from stages.predict.classifier import open_classifier
 from stages.predict.model_files import find_model

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stages.base.files import exists
-from stages.base.notes import tell
+from stages.base.streams import tell
 
 ASIDE, OUTPUTS = Path(".inkflow/aside"), "outputs"
 KEPT = Path(".inkflow/models")  # in it, the folders of registered models

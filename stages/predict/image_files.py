@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.base.errors import DataError, OutputError, raise_fault
-from stages.base.notes import tell
 from stages.base.shown_text import mask_urls
+from stages.base.streams import tell
 from stages.predict.image_arrays import MAX_PIXELS, Images, RejectedInput, count_array_images, read_arrays
 from stages.predict.picture_depth import BYTES, MIN_SHORT_SIDE, full_depth, to_bytes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.base.digests import GATES, LOCK, REMEDY, change_message, changed_outputs, read_sealed
 from stages.base.errors import DataError, ModelError
-from stages.base.notes import tell
+from stages.base.streams import tell
 from stages.predict.classifier import Classifier, open_classifier
 from stages.predict.earlier_outputs import KEPT, original, project_of, readable, use_readable
 from stages.predict.image_files import escape_unprintable

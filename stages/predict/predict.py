@@ -13,8 +13,8 @@ from typing import Any
 
 from stages.base.errors import EXIT_DONE, EXIT_INVALID, InvalidInput, OutputError
 from stages.base.files import replacing
-from stages.base.notes import tell
 from stages.base.shown_text import csv_text
+from stages.base.streams import tell
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier
 from stages.predict.image_arrays import Images, RejectedInput

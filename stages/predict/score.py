@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import EXIT_DONE, DataError, InvalidInput, exit_with, raise_fault
 from stages.base.files import exclusive_lock, exists, is_folder, replacing
-from stages.base.notes import tell
 from stages.base.shown_text import csv_text
+from stages.base.streams import tell
 from stages.model.tasks import STAND_IN
 from stages.predict.classifier import Classifier
 from stages.predict.image_arrays import RejectedInput

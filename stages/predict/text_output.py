@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from stages.base.errors import OutputError
-from stages.base.notes import tell
 from stages.base.shown_text import mask_urls
+from stages.base.streams import tell
 from stages.model.tasks import STAND_IN
 from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import escape_unprintable

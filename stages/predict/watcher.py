@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.base.errors import DataError, OutputError
-from stages.base.notes import tell
+from stages.base.streams import tell
 from stages.inference.onnx_session import read_doubt
 from stages.model.reference import CONFIDENCE, UNLIKE, Reference
 from stages.predict.classifier import Classifier

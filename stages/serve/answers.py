@@ -6,8 +6,8 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from stages.base.errors import InkflowError, machine_fault
-from stages.base.notes import tell
 from stages.base.shown_text import one_line, shown_text
+from stages.base.streams import tell
 from stages.serve.batching import Busy, ModelChanged
 
 RETRY = {"retry-after": "1"}

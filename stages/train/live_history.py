@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stages.base.errors import OutputError
 from stages.base.files import replacing
-from stages.base.notes import tell
+from stages.base.streams import tell
 from stages.train.progress import Epoch
 
 HISTORY = "history.csv"

@@ -13,7 +13,6 @@ PRINT_THEMSELVES = {
     "flows/cli/output.py",
     "flows/cli/completion.py",
     "flows/experiments/trial_process.py",
-    "flows/registry/resolve.py",
     "flows/dvc_repo/remote/check.py",
 }
 

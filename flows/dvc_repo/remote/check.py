@@ -10,7 +10,7 @@ from dvc.exceptions import DvcException
 from dvc.fs import FileSystem
 from dvc.repo import Repo
 
-from stages.base.encodings import escape_unencodable
+from stages.base.streams import escape_unencodable
 
 REACHED, UNREACHABLE = 0, 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.base.files import write_json
-from stages.predict.classifier import Classifier
+from stages.predict.classifier import Classifier, open_classifier
 from stages.serve import served_model
 from stages.serve.served_model import ModelSlot, ServedModel
 from tests.support.pictures import write_reader
@@ -109,11 +109,11 @@ def test_a_failure_that_passes(project: Project, monkeypatch: pytest.MonkeyPatch
 
 def test_a_file_that_a_run_replaces_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Classes, version and SHA-256 of a served model are those of one file, also if a run replaces it meanwhile."""
-    path, opened = tmp_path / "reader/model.onnx", served_model.open_classifier
+    path = tmp_path / "reader/model.onnx"
     write_reader(path, [f"old {digit}" for digit in range(10)])
 
     def replaced_after(found: Path) -> Classifier:
-        classifier = opened(found)
+        classifier = open_classifier(found)
         if classifier.class_names[0] == "old 0":
             write_reader(tmp_path / "new.onnx", [f"new {digit}" for digit in range(10)])
             (tmp_path / "new.onnx").replace(path)

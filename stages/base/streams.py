@@ -1,8 +1,18 @@
-"""Standard output and standard error whose encoding lacks characters, as ASCII does, or that of an old terminal."""
+"""Standard output and standard error, which may be closed, full, or of an encoding that lacks characters."""
 
 import codecs
 import io
 import sys
+from contextlib import suppress
+
+
+def tell(text: str) -> None:
+    """Writes `text` and a line end to standard error at once.
+
+    A note that cannot be written, as on a full disk or to a closed pipe, is lost: the work that it is about goes on.
+    """
+    with suppress(OSError, ValueError):  # Python raises a ValueError if the stream is closed
+        print(text, file=sys.stderr, flush=True)
 
 
 def escape_unencodable() -> None:
