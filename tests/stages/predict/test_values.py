@@ -99,7 +99,7 @@ def test_server_answers_values(work: Path) -> None:
         assert 0 < answer["value"] < 255 and not {"label", "probabilities"} & answer.keys()
         metadata = client.get("/v2/models/mean").json()
         assert [output["name"] for output in metadata["outputs"]] == ["values", "unsure"]
-        tensor = {"name": "image", "shape": [1, SIZE, SIZE], "datatype": "FP32", "data": [51.0] * SIZE**2}
+        tensor = {"name": "image", "shape": [1, SIZE, SIZE], "datatype": "FP32", "data": [0.0, 102.0] * (SIZE**2 // 2)}
         result = client.post("/v2/models/mean/infer", json={"inputs": [tensor]}).json()
         assert result["outputs"][0]["data"] == [pytest.approx(51.0, rel=1e-4)]
         assert "value" not in client.get("/metrics").text.partition("inkflow_predictions_total{")[2].partition("}")[0]
