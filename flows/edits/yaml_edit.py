@@ -3,22 +3,25 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
+from os import PathLike
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from flows.edits.edited_file import with_ends_of
+from flows.edits.yaml_document import Document, is_identical
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import unknown_name_message
-from stages.base.yaml_text import parse_yaml
 
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
 NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
-NOT_YAML = re.compile(r"[\x7f-\x84\x86-\x9f]")  # which JSON leaves as they are
+NOT_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # which JSON leaves as they are
+SPACE = r"(?>[ \t\r\n]+|#[^\r\n]*|[&!]\S*)*+"  # space, comments, anchors and tags
 ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 SHORT = 100  # characters of a mapping on one line
 MAX_REASON = 200  # characters of a parser's message
@@ -30,13 +33,11 @@ def set_value(text: str, key: str, value: Any) -> str:
 
     Raises:
         InvalidInput: a parent of the key does not exist, and the message lists the keys that do; the last part of the
-            key cannot be a new name; the value is that of an anchor, so that others would change too; or `text` is not
-            YAML.
+            key cannot be a new name; the value is that of an anchor, so that others would change too; the value cannot
+            be written, or not without another change of the document; or `text` is not YAML.
     """
-    with _valid(f"--set {key}"):
-        changed = _with_value(text, key, value)
-        parse_yaml(changed)
-    return with_ends_of(text, changed)
+    value = _writable(key, value)
+    return _checked(f"--set {key}", text, key.split("."), value, lambda: _with_value(text, key, value))
 
 
 def has_key(text: str, key: str) -> bool:
@@ -44,7 +45,7 @@ def has_key(text: str, key: str) -> bool:
     try:
         node = _root(text, key)
         for name in key.split("."):
-            node = _child(node, name, key)
+            node, _ = _child(text, node, name, key)
     except InvalidInput:
         return False
     except (YAMLError, ValueError, RecursionError):
@@ -69,18 +70,54 @@ def set_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
     lines are replaced.
 
     Raises:
-        InvalidInput: the section does not exist, or `text` is not YAML or would not be.
+        InvalidInput: the section does not exist, the entry cannot be written without another change of the document, or
+            `text` is not YAML.
     """
-    with _valid(f"{section}.{name}"):
-        changed = _with_entry(text, section, name, entry)
-        parse_yaml(changed)
-    return with_ends_of(text, changed)
+    entry = _writable(section, entry)
+    action = f"{section}.{name}"
+    return _checked(action, text, [section, name], entry, lambda: _with_entry(text, section, name, entry))
+
+
+def _checked(action: str, text: str, path: Sequence[str], value: Any, edit: Callable[[], str]) -> str:
+    """Returns the text that `edit` returns; raises InvalidInput unless it is the document `text` with `value`."""
+    with _valid(action):
+        document = Document(text)
+        changed = with_ends_of(text, edit())
+        if not document.is_changed_to(changed, path, value):
+            raise InvalidInput(
+                f"{action}: the text of params.yaml cannot be changed there without other changes of its values; edit "
+                "the file by hand"
+            )
+    return changed
+
+
+def _writable(key: str, value: Any) -> Any:
+    """Returns `value` as plain values that YAML has; a date becomes text, which the schema then checks."""
+    if isinstance(value, Mapping):
+        return {_writable_scalar(key, name): _writable(key, item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(key, item) for item in value]
+    return _writable_scalar(key, value)
+
+
+def _writable_scalar(key: str, value: Any) -> Any:
+    if isinstance(value, date | PathLike):
+        return str(value)
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):  # of a subclass too, as of NumPy
+            return kind(value)
+    if value is None:
+        return None
+    raise InvalidInput(
+        f"--set {key}: a value of the type {type(value).__name__} cannot be written; expected a number, a text, true, "
+        "false, null, a list or a mapping"
+    )
 
 
 def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> str:
-    node = _child(_root(text, section), section, section)
+    node, _ = _child(text, _root(text, section), section, section)
     if not isinstance(node, MappingNode) or node.flow_style or not node.value:
-        return set_value(text, f"{section}.{name}", entry)
+        return _with_value(text, f"{section}.{name}", entry)
     old = next((pair for pair in node.value if str(pair[0].value) == name), None)
     if old is None:
         indent = " " * node.value[0][0].start_mark.column
@@ -90,10 +127,11 @@ def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> st
             is_nested = isinstance(value, dict) and any(str(child.value) == key for child, _ in old[1].value)
             pairs = {f"{key}.{inner}": item for inner, item in value.items()} if is_nested else {key: value}
             for path, item in pairs.items():
-                text = set_value(text, f"{section}.{name}.{path}", item)
+                text = _with_value(text, f"{section}.{name}.{path}", item)
         return text
     start = old[0].start_mark
-    return text[: start.index] + _block_text(name, entry, " " * start.column).lstrip() + text[_end(text, old[1]) :]
+    end = _end(text, old[1], _behind(text, old[0].end_mark.index, ":"))
+    return text[: start.index] + _block_text(name, entry, " " * start.column).lstrip() + text[end:]
 
 
 def _has_all_keys(entry: Any, node: Node) -> bool:
@@ -116,7 +154,7 @@ def _with_value(text: str, key: str, value: Any) -> str:
     *parents, last = key.split(".")
     node = _root(text, key)
     for name in parents:
-        node = _child(node, name, key)
+        node, _ = _child(text, node, name, key)
     if isinstance(node, MappingNode) and last not in _names(node):
         if not NEW_NAME.fullmatch(last) or last.lower() in NOT_TEXT:
             raise InvalidInput(
@@ -124,14 +162,15 @@ def _with_value(text: str, key: str, value: Any) -> str:
                 "digits, _ and -"
             )
         return _add(text, node, f"{last}: {_flow_text(value)}")
-    old = _child(node, last, key)
-    if _is_block(old):
-        start = text.rindex(":", 0, old.start_mark.index) + 1
-        return f"{text[:start]} {_flow_text(value)}{text[_end(text, old) :]}"
-    start, end = old.start_mark.index, old.end_mark.index
-    if parse_yaml(text[start:end]) == value:
+    old, start = _child(text, node, last, key)
+    if is_identical(Document(text).value_at(key.split(".")), value):
         return text
-    return text[:start] + _flow_text(value) + text[end:]
+    end = _end(text, old, start)
+    if not (_is_block(old) or _is_empty(old)):
+        return text[: old.start_mark.index] + _flow_text(value) + text[end:]
+    line_end = len(text[:start]) + len(text[start:].partition("\n")[0].rstrip())
+    kept = text[start:line_end] if line_end < old.start_mark.index else ""  # a comment behind the key
+    return f"{text[:start]} {_flow_text(value)}{kept}{text[max(end, start + len(kept)) :]}"
 
 
 def _flow_text(value: Any) -> str:
@@ -144,8 +183,8 @@ def _flow_text(value: Any) -> str:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}".replace("inf", ".inf").replace("nan", ".nan")
-    text = json.dumps(value, ensure_ascii=False, default=str)  # a date becomes text, which the schema then checks
-    return text if text.isprintable() else NOT_YAML.sub(lambda letter: f"\\x{ord(letter[0]):02x}", text)
+    text = json.dumps(value, ensure_ascii=False)
+    return NOT_YAML.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
 def _root(text: str, key: str) -> Node:
@@ -159,61 +198,94 @@ def _names(node: MappingNode) -> list[str]:
     return [str(name.value) for name, _ in node.value]
 
 
-def _child(node: Node, name: str, key: str) -> Node:
-    """Returns the node at `name` in `node`; `key` is the whole dotted key, for messages."""
+def _child(text: str, node: Node, name: str, key: str) -> tuple[Node, int]:
+    """Returns the node at `name` in `node`, and the index behind the sign that precedes it.
+
+    `key` is the whole dotted key, for messages.
+    """
     if isinstance(node, MappingNode) and name in _names(node):
         before, value = next(pair for pair in node.value if str(pair[0].value) == name)
-        return _not_alias(value, before.end_mark.index, key)
+        return _not_alias(value, _behind(text, before.end_mark.index, ":"), key)
     if isinstance(node, SequenceNode) and name.isdecimal() and int(name) < len(node.value):
-        number = int(name)
-        start = node.value[number - 1].end_mark.index if number else node.start_mark.index
-        return _not_alias(node.value[number], start, key)
+        return _not_alias(node.value[int(name)], _starts(text, node)[int(name)], key)
     if isinstance(node, MappingNode):
         raise InvalidInput(f"--set {key}: {unknown_name_message('key', name, _names(node))}")
     parent = key[: key.rindex(f".{name}")]
     raise InvalidInput(f"--set {key}: {parent} has no keys; set it as a whole: --set '{parent}={{{name}: VALUE}}'")
 
 
-def _not_alias(node: Node, start: int, key: str) -> Node:
-    """Returns `node` unless it is not written behind the index `start`, but at an anchor before it."""
+def _not_alias(node: Node, start: int, key: str) -> tuple[Node, int]:
+    """Returns both, unless the node is not written behind the index `start`, but at an anchor before it."""
     if node.start_mark.index < start:
         raise InvalidInput(
             f"--set {key}: its value is that of the anchor &{node.anchor}, which other keys may share; set it there, "
             "or write the value out in place of the alias"
         )
-    return node
+    return node, start
+
+
+def _behind(text: str, start: int, sign: str) -> int:
+    """Returns the index behind the `:` or `-` that follows `start`; `start` if none does, as in `{key}`."""
+    found = re.compile(f"{SPACE}{sign}").match(text, start)
+    return found.end() if found else start
+
+
+def _starts(text: str, node: SequenceNode) -> list[int]:
+    """Returns the index behind which each entry of a list is written, and the end of the last one."""
+    starts, end = [], int(node.start_mark.index)
+    for item in node.value:
+        starts.append(end if node.flow_style else _behind(text, end, "-"))
+        end = _end(text, item, starts[-1])
+    return [*starts, end]
 
 
 def _is_block(node: Node) -> bool:
     return isinstance(node, MappingNode | SequenceNode) and not node.flow_style and bool(node.value)
 
 
-def _end(text: str, node: Node) -> int:
-    """Returns the index after the last character of `node`; the end mark of a block includes the space after it."""
+def _is_empty(node: Node) -> bool:
+    """Returns whether there is no text of the value; its marks may be lines behind its key."""
+    return isinstance(node, ScalarNode) and bool(node.start_mark.index == node.end_mark.index)
+
+
+def _end(text: str, node: Node, start: int) -> int:
+    """Returns the index after the last character of what is written behind the index `start`: `node`, or an alias.
+
+    The end mark of a block includes the space after it.
+    """
+    if node.start_mark.index < start:
+        alias = ALIAS.search(text, start)
+        return alias.end() if alias else start
+    if _is_empty(node):
+        return start
+    if isinstance(node, ScalarNode) and node.style in ("|", ">"):
+        return _end_of_lines(text[: node.end_mark.index], text[node.start_mark.index :].partition("\n")[0])
     if not _is_block(node):
         return int(node.end_mark.index)
-    if isinstance(node, MappingNode):
-        key, value = node.value[-1]
-        return _end_of_child(text, value, key.end_mark.index)
-    end = int(node.start_mark.index)
-    for item in node.value:
-        end = _end_of_child(text, item, end)
-    return end
+    if isinstance(node, SequenceNode):
+        return _starts(text, node)[-1]
+    key, value = node.value[-1]
+    return _end(text, value, _behind(text, key.end_mark.index, ":"))
 
 
-def _end_of_child(text: str, node: Node, start: int) -> int:
-    """Returns the index after the last character of what is written behind the index `start`: `node`, or an alias."""
-    alias = ALIAS.search(text, start) if node.start_mark.index < start else None
-    return alias.end() if alias else _end(text, node)
+def _end_of_lines(text: str, header: str) -> int:
+    """Returns the index after the last line of a literal or folded value at the end of `text`."""
+    is_kept = "+" in header.partition("#")[0]  # the empty lines belong to the value
+    return len(text.removesuffix("\n").removesuffix("\r") if is_kept else text.rstrip())
 
 
 def _add(text: str, node: MappingNode, entry: str) -> str:
     """Returns `text` with `entry` added at the end of the mapping `node`."""
-    if node.flow_style:
+    if node.flow_style and not node.value:
         end = node.end_mark.index - 1
-        separator = ", " if node.value else ""
-        return text[:end].rstrip() + separator + entry + text[end:]
-    end = text.find("\n", _end(text, node))
+        return text[:end].rstrip() + entry + text[end:]
+    key, value = node.value[-1]
+    end = _end(text, value, _behind(text, key.end_mark.index, ":"))
+    if node.flow_style:
+        return f"{text[:end]}{' ' * _is_empty(value)}, {entry}{text[end:]}"  # `{b:, c: 1}` has a key `b:,`
+    end = text.find("\n", end)
     end = len(text) if end < 0 else end
-    indent = " " * node.value[0][0].start_mark.column
-    return f"{text[:end]}\n{indent}{entry}{text[end:]}"
+    first = node.value[0][0].start_mark
+    before = text[: first.index].rstrip(" ")
+    width = first.index - len(before) + 1 if before.endswith("?") else 0  # of the sign in `? key`
+    return f"{text[:end]}\n{' ' * (first.column - width)}{entry}{text[end:]}"
