@@ -7,7 +7,7 @@ is reported with the remote's own message.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from inspect import unwrap
@@ -52,7 +52,7 @@ class Remote:
         self._wait_s = wait_s  # for which transfers are retried while the remote is unreachable
         self._stop_event = stop_event  # ends the retries
         self._lock = threading.RLock()
-        self._pushed: set[tuple[str | None, str]] = set()  # so that many stages that read one folder push it once
+        self._pushed: set[tuple[str | None, HashInfo]] = set()  # so that many stages that read one folder push it once
 
     def ensure_configured(self, stage: str) -> None:
         """Raise NoRemote unless a default remote is configured."""
@@ -68,7 +68,7 @@ class Remote:
         name, url = default_remote_of(self._repo)
         return {name: url} if url and "://" not in url else {}
 
-    def push(self, stage: str, hashes: Collection[str], name: str | None = None) -> None:
+    def push(self, stage: str, hashes: Collection[HashInfo], name: str | None = None) -> None:
         """Push the objects with these hashes, and the files of folders among them, to the remote with this name.
 
         Args:
@@ -77,17 +77,16 @@ class Remote:
             name: the name of the remote; None for the default one.
         """
         with self._lock:
-            missing = {value for value in hashes if (name, value) not in self._pushed}
+            missing = {item for item in hashes if (name, item) not in self._pushed}
             if missing:
                 operation = "store the stage's data"
                 try:
-                    objects = _hash_infos(missing)
-                    objects |= self._files_of_folders(objects)
+                    objects = missing | self._files_of_folders(missing)
                 except (FileNotFoundError, ObjectFormatError) as error:
                     raise TransferFailed(stage, operation, f"the local cache lacks {error}") from error
                 push = partial(self._repo.cloud.push, objects, remote=name)
                 self._retry(stage, operation, lambda: _raise_for_failures(push()))
-                self._pushed |= {(name, value) for value in missing}
+                self._pushed |= {(name, item) for item in missing}
 
     def pull(self, stage: str, hashes: Collection[str]) -> None:
         """Pull the objects with these hashes into the cache, and the files of folders among them.
@@ -95,7 +94,7 @@ class Remote:
         Raises:
             TransferFailed: the remote cannot be used, or lacks an object.
         """
-        if not self.fetch(stage, _hash_infos(hashes)):
+        if not self.fetch(stage, {HashInfo(HASH, value) for value in hashes}):
             raise TransferFailed(stage, "provide the stage's data", "some of it is no longer there")
 
     def fetch_tracked(self, stage: str) -> None:
@@ -112,7 +111,7 @@ class Remote:
         """Push the outputs and then the entries that the run cache has for `key`."""
         folder = run_cache_folder(self._repo, key)
         entries = {path.name: load_yaml(str(path)) for path in folder.iterdir() if is_complete_entry(path)}
-        self.push(stage, [value for entry in entries.values() for value in _output_hashes(entry)])
+        self.push(stage, [entry_hash(out) for entry in entries.values() for out in entry["outs"]])
         with self._lock:
             for name in entries:
                 self._retry(stage, "store the result", partial(self._put_entry, key, folder / name))
@@ -258,20 +257,12 @@ def store_entry(repo: Repo, name: str, content: bytes) -> None:
         temporary.replace(target)
 
 
-def _hash_infos(hashes: Collection[str]) -> set[HashInfo]:
-    return {HashInfo(HASH, value) for value in hashes}
-
-
 def _raise_for_failures(result: Any) -> None:
     """Raise DvcException if a transfer failed for some files."""
     if result.failed:
         errors = _transfer_errors.errors
         cause = describe_error(errors[0]) if errors else "not all files could be transferred"
         raise DvcException(f"{counted(len(result.failed), 'file')}: {cause}")
-
-
-def _output_hashes(entry: Mapping[str, Any]) -> list[str]:
-    return [str(out[HASH]) for out in entry["outs"]]
 
 
 def _mtime(fs: Any, path: str) -> float:

@@ -29,6 +29,7 @@ from flows.dvc_repo.change_detection import (
 )
 from flows.dvc_repo.dvc_config import write_local_config
 from flows.dvc_repo.lock.contents import content_of
+from flows.dvc_repo.remote.layouts import DVC_2_HASH
 from flows.dvc_repo.remote.results import Remote, verify_downloads
 from flows.engine.processes.files_in_use import overlap
 
@@ -72,6 +73,10 @@ class StageTransfer:
                 raise CannotBeSent(
                     name, f"{path_of(out)} has {option} in dvc.yaml; remove `pool` from the stage's policy"
                 )
+        for out in self._used_outputs(stage):
+            if out.hash_info and out.hash_info.name == DVC_2_HASH:  # the order has its value alone
+                remedy = "`dvc cache migrate --dvc-files` records it as DVC 3 does"
+                raise CannotBeSent(name, f"{path_of(out)} was recorded by DVC 2; {remedy}")
         is_stored = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
         if not (can_be_cached(stage) and is_stored):
             raise CannotBeSent(
@@ -108,7 +113,7 @@ class StageTransfer:
 
     def push_inputs(self, name: str, inputs: StageInputs) -> None:
         """Push the outputs of other stages that stage `name` reads to the remote."""
-        self._remote.push(name, list(inputs.inputs.values()))
+        self._remote.push(name, [HashInfo(HASH, value) for value in inputs.inputs.values()])
 
     def restore_result(self, name: str, inputs: StageInputs) -> None:
         """Restore a worker's result of stage `name`, which was begun, into the workspace.

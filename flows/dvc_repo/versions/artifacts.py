@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
+from dvc_data.hashfile.hash import hash_file
 
 from flows.core.notices import note_once
-from flows.dvc_repo.change_detection import HASH, path_of
+from flows.dvc_repo.change_detection import HASH, path_of, value_of
 from flows.dvc_repo.opening import open_repo
+from flows.dvc_repo.remote.layouts import DVC_2_HASH
 from flows.dvc_repo.remote.results import default_remote_of
 from flows.dvc_repo.repository import Repository
 from flows.engine.planning.plan import plan
@@ -82,13 +84,21 @@ def cached_files(root: Path) -> Iterator[CachedFile]:
 
 def cached_file(repo: Repo, digest: str) -> Path | None:
     """Returns the file with an MD5 hash in the local cache; None if there is none, or a damaged one."""
-    path = Path(repo.cache.local.oid_to_path(digest)) if digest else None
-    if path is None or not path.is_file():
-        return None
-    if file_md5(path) != digest.removesuffix(".dir"):
+    for cache in (repo.cache.local, repo.cache.legacy):  # DVC 2 had another layout, and another hash of texts
+        path = Path(cache.oid_to_path(digest)) if digest else None
+        if path is None or not path.is_file():
+            continue
+        if _is_intact(path, digest.removesuffix(".dir"), cache):
+            return path
         note_once(f"{path} in DVC's cache is damaged, and is not used; delete it, and `dvc fetch` it again")
-        return None
-    return path
+    return None
+
+
+def _is_intact(path: Path, digest: str, cache: Any) -> bool:
+    found = file_md5(path)
+    if found and found != digest and cache.hash_name == DVC_2_HASH:
+        found = value_of(hash_file(str(path), cache.fs, cache.hash_name)[1])
+    return found == digest
 
 
 def in_remote(root: Path, digests: Sequence[str]) -> set[str] | None:
@@ -97,8 +107,8 @@ def in_remote(root: Path, digests: Sequence[str]) -> set[str] | None:
         with Repo(str(root)) as repo:
             if not default_remote_of(repo)[0]:
                 return set()
-            remote = repo.cloud.get_remote_odb(command="status", hash_name=HASH)
-            return {digest for digest in digests if remote.exists(digest)}
+            remotes = [repo.cloud.get_remote_odb(command="status", hash_name=name) for name in (HASH, DVC_2_HASH)]
+            return {digest for digest in digests if any(remote.exists(digest) for remote in remotes)}
     except Exception:  # noqa: BLE001 - each kind of remote has a library with its own errors
         return None
 

@@ -19,6 +19,7 @@ from flows.core.errors import Interrupted, TransferFailed
 from flows.dvc_repo.change_detection import HASH, value_of
 from flows.dvc_repo.damaged_objects import find_damaged
 from flows.dvc_repo.opening import open_repo
+from flows.dvc_repo.remote.layouts import DVC_2_HASH
 from flows.dvc_repo.remote.results import Remote, default_remote_of, verify_downloads
 from stages.base.digests import file_md5
 
@@ -31,7 +32,7 @@ class Contents:
 
     def __init__(self, repo: Repo) -> None:
         self._repo = repo
-        self._cache = repo.cache.local
+        self._caches = {HASH: repo.cache.local, DVC_2_HASH: repo.cache.legacy}  # dvc.lock's text does not tell which
         self.remote_problem = ""  # why the remote gave nothing; empty if it was not needed, or gave all
 
     @property
@@ -42,17 +43,18 @@ class Contents:
     def fetch(self, digests: Iterable[str]) -> None:
         """Fetches the contents that the cache lacks, or has damaged, from the default remote, if there is one."""
         known = [digest for digest in dict.fromkeys(digests) if MD5.fullmatch(digest)]
-        missing = [digest for digest in known if not self._is_cached(digest)]
-        if not missing or not default_remote_of(self._repo)[0]:
+        if not default_remote_of(self._repo)[0]:
             return
         remote = Remote(self._repo, 0.0, threading.Event())
-        files = [digest for digest in missing if not digest.endswith(".dir")]
-        for group in [files, *([digest] for digest in missing if digest.endswith(".dir"))]:
-            try:
-                if group:
-                    remote.fetch("verify", [HashInfo(HASH, digest) for digest in group])
-            except (TransferFailed, Interrupted) as error:
-                self.remote_problem = str(error)
+        for name in self._caches:
+            missing = [digest for digest in known if self._cached(digest) is None]
+            files = [digest for digest in missing if not digest.endswith(".dir")]
+            for group in [files, *([digest] for digest in missing if digest.endswith(".dir"))]:
+                try:
+                    if group:
+                        remote.fetch("verify", [HashInfo(name, digest) for digest in group])
+                except (TransferFailed, Interrupted) as error:
+                    self.remote_problem = str(error)
 
     def lay_out(self, digest: str, target: Path, folder: Path | None, path: str, read: Read) -> str:
         """Links or writes the content with this hash to `target`.
@@ -70,8 +72,8 @@ class Contents:
         if not MD5.fullmatch(digest):
             return "dvc.lock has no MD5 hash of it" if not digest else f"{digest[:80]!r} is no MD5 hash"
         target.parent.mkdir(parents=True, exist_ok=True)
-        if self._is_cached(digest):
-            return self._link_object(digest, target)
+        if info := self._cached(digest):
+            return self._link_object(info, target)
         own = folder / path if folder else None
         if own is not None and self._has_hash(own, digest):
             target.symlink_to(own.resolve())
@@ -80,34 +82,40 @@ class Contents:
         if content is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() == digest:
             target.write_bytes(content)
             return ""
-        if find_damaged(self._cache, [digest]):
+        if any(find_damaged(cache, [digest]) for cache in self._caches.values()):
             return "its object in DVC's cache is damaged"
         return "neither the cache nor the remote has it" + (f" ({self.remote_problem})" if self.remote_problem else "")
 
-    def _is_cached(self, digest: str) -> bool:
-        """True if the cache has the content, of a folder with all its files, and none of it is damaged."""
+    def _cached(self, digest: str) -> HashInfo | None:
+        """Returns the hash with the name of the cache's layout that has the content; None if none has it undamaged.
+
+        The content of a folder is its list with all its files.
+        """
+        infos = (HashInfo(name, digest) for name in self._caches)
+        return next((info for info in infos if self._has(info)), None)
+
+    def _has(self, info: HashInfo) -> bool:
+        cache, digest = self._caches[str(info.name)], value_of(info)
         try:
-            found = [HashInfo(HASH, digest)]
-            if digest.endswith(".dir"):
-                found += [item for _, _, item in Tree.load(self._cache, found[0])]
-            values = [value_of(item) for item in found]
-            return all(Path(self._cache.oid_to_path(value)).is_file() for value in values) and not find_damaged(
-                self._cache, [digest]
+            files = [value_of(item) for _, _, item in Tree.load(cache, info)] if info.isdir else []
+            return all(Path(cache.oid_to_path(value)).is_file() for value in [digest, *files]) and not find_damaged(
+                cache, [digest]
             )
         except (FileNotFoundError, ObjectFormatError, ValueError):
             return False
 
-    def _link_object(self, digest: str, target: Path) -> str:
-        if not digest.endswith(".dir"):
-            target.symlink_to(Path(self._cache.oid_to_path(digest)).resolve())
+    def _link_object(self, info: HashInfo, target: Path) -> str:
+        cache = self._caches[str(info.name)]
+        if not info.isdir:
+            target.symlink_to(Path(cache.oid_to_path(value_of(info))).resolve())
             return ""
         target.mkdir()
-        for key, _, item in Tree.load(self._cache, HashInfo(HASH, digest)):
+        for key, _, item in Tree.load(cache, info):
             name = PurePosixPath(*key)
             if name.is_absolute() or ".." in name.parts:
                 return f"its list of files names {name}, outside of the folder"
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).symlink_to(Path(self._cache.oid_to_path(value_of(item))).resolve())
+            (target / name).symlink_to(Path(cache.oid_to_path(value_of(item))).resolve())
         return ""
 
     def _has_hash(self, path: Path, digest: str) -> bool:
@@ -116,7 +124,7 @@ class Contents:
             if path.is_file() and not digest.endswith(".dir"):
                 return file_md5(path) == digest
             if path.is_dir() and digest.endswith(".dir"):
-                built: Any = build(self._cache, str(path), self._repo.fs, HASH, dry_run=True)[2]
+                built: Any = build(self._caches[HASH], str(path), self._repo.fs, HASH, dry_run=True)[2]
                 return value_of(built.hash_info) == digest
         except (OSError, DvcException):
             return False
