@@ -95,7 +95,8 @@ def _keys(items: Any) -> tuple[str, ...] | None:
         return tuple(map(str, range(len(items))))
     if not isinstance(items, Mapping | list):
         return None
-    keys = tuple(str(item).lower() if isinstance(item, bool) else str(item) for item in items)
+    names = ([str(item).lower(), str(item)] if isinstance(item, bool) else [str(item)] for item in items)
+    keys = tuple(name for forms in names for name in forms)  # DVC writes `True` for one of params.yaml, else `true`
     return None if any("${" in key for key in keys) else keys
 
 
