@@ -67,6 +67,13 @@ def _mask(text: str, patterns: "Patterns") -> str:
     return mask_urls(text)
 
 
+def holds_known_secret(text: str) -> bool:
+    """Returns True if `text` holds a secret of the environment or of DVC's configuration; of URLs it does not tell."""
+    plain, encoded, _ = _patterns(_sources())
+    text = remove_controls(text)
+    return any(pattern is not None and pattern.search(text) is not None for pattern in (plain, encoded))
+
+
 def masked_markdown(text: str) -> str:
     """Returns `text` masked, then as Markdown on one line: escaping first would change a secret's characters."""
     return markdown_sentence(mask(text))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.core.errors import CannotBeSent
 from flows.core.git import git_names, git_text, head_commit, refreshed_index, run_git
 from flows.engine.environment.present import present_version
+from flows.workers.patch_secrets import is_dvc_config, secret_in_patch
 
 FORMAT = 1
 MAX_PATCH_BYTES = 300_000  # compressed and encoded; Prefect's server accepts parameters of half a megabyte
@@ -59,7 +60,8 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
     as a patch.
 
     Raises:
-        CannotBeSent: there is no commit, git does not track one of the files, or the patch is too large.
+        CannotBeSent: there is no commit, git does not track one of the files, or the patch is too large or holds a
+            secret.
         GitFailed: git cannot read the repository.
     """
     if not head_commit(root):
@@ -88,6 +90,7 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
             f"the changes since the commit {commit[:10]} take {len(patch):,} bytes, and an order holds at most "
             f"{MAX_PATCH_BYTES:,}; commit and push them",
         )
+    _check_secrets(stage, difference, commit)
     top = git_text(["rev-parse", "--show-toplevel"], root)
     return {
         "source": strip_credentials(origin) if _is_on_network(origin) else str((Path(top) / origin).resolve()),
@@ -95,6 +98,24 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
         "patch": patch,
         "folder": git_text(["rev-parse", "--show-prefix"], root),
     }
+
+
+def _check_secrets(stage: str, difference: bytes, commit: str) -> None:
+    """Refuses a patch with a secret: Prefect's server stores orders, and shows them on its page."""
+    found = secret_in_patch(difference)
+    if found is None:
+        return
+    name, secret = found
+    advice = (
+        "move it to .dvc/config.local with `dvc remote modify --local`"
+        if is_dvc_config(name)
+        else "take it out of the file"
+    )
+    raise CannotBeSent(
+        stage,
+        f"the changes of {name} since the commit {commit[:10]} hold a credential ({secret}), which Prefect's server "
+        f"would store; {advice}, then commit and push",
+    )
 
 
 def unpack_patch(patch: str) -> bytes:
