@@ -1,5 +1,6 @@
 """The combinations of a sweep, parsed from `--grid`, `--list` and `--from`, and their names."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -15,13 +16,15 @@ from typing import Any
 from ruamel.yaml.error import YAMLError
 
 from flows.core.params_edit import PATH, check_key, load_project_params, parse_settings
-from flows.experiments.settings import check_settings, split_key
+from flows.edits.exact_value import exact_text
+from flows.experiments.settings import check_settings, identity, named_twice, split_key
 from stages.base.errors import InvalidInput
 from stages.base.shown_text import shortened
 from stages.base.yaml_text import parse_yaml
 
 MAX_COMBINATIONS = 10_000  # each of them is a run
 MAX_NAME_LENGTH = 100  # git stores an experiment in a file of that name
+EMPTY = "a combination is empty; expected KEY=VALUE, for example models.cnn.batch_size=32"
 UNSAFE = re.compile(r"[^A-Za-z0-9_=,.+-]+|\.{2,}|\.lock\b")  # not valid in a git reference, or special in a shell
 
 
@@ -80,29 +83,34 @@ def parse_combinations(grid: Sequence[str], listed: Sequence[str], file: Path | 
     if not (grid or lines):
         raise InvalidInput("nothing to sweep over; name values, for example --grid models.cnn.batch_size=32,128")
     bases = [_parse_line(line) for line in lines] or [{}]
-    axes = dict(_parse_axis(text) for text in grid)
-    if len(axes) < len(grid):
+    axes = [_parse_axis(text) for text in grid]
+    names = [key for key, _ in axes]
+    if named_twice(names):
         raise InvalidInput("--grid: a key is given twice; give all its values at once: KEY=V1,V2")
-    if (count := math.prod(map(len, axes.values())) * len(bases)) > MAX_COMBINATIONS:
+    if (count := math.prod(len(values) for _, values in axes) * len(bases)) > MAX_COMBINATIONS:
         raise InvalidInput(
             f"these values make {count:,} combinations, expected at most {MAX_COMBINATIONS:,}; name fewer"
         )
-    cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    duplicate = next((key for base in bases for key in base if key in axes), None)
+    cells = [dict(zip(names, row, strict=True)) for row in itertools.product(*(values for _, values in axes))]
+    duplicate = next(filter(None, (named_twice([*names, *base]) for base in bases)), "")
     if duplicate:
         raise InvalidInput(f"{duplicate} is both in --grid and in --list or --from; give it once")
     combinations = [Combination(base | cell) for base in bases for cell in cells]
-    return list({_identity(combination.settings): combination for combination in combinations}.values())
+    return list({identity(combination.settings): combination for combination in combinations}.values())
 
 
 def check_combinations(combinations: Sequence[Combination], root: Path) -> None:
     """Check that each combination is valid in the project at `root`; nothing is written.
 
     Raises:
-        InvalidInput: the first combination that is not, with the reason.
+        InvalidInput: the first combination that is not, or that has no parameter, with the reason.
     """
     load_project_params(root)  # mistakes that are there already belong to no combination
     for combination in combinations:
+        if not combination.settings:
+            raise InvalidInput(EMPTY)
+        if twice := named_twice(combination.settings):
+            raise InvalidInput(f"{shortened(combination.name)}: {twice} is given twice; give it once")
         try:
             check_settings(combination.settings, root)
         except InvalidInput as error:
@@ -124,8 +132,14 @@ def _parse_axis(text: str) -> tuple[str, list[Any]]:
 
 
 def _parse_line(line: str) -> dict[str, Any]:
+    if not line.strip():
+        raise InvalidInput(EMPTY)
     try:
-        return parse_settings(shlex.split(line))
+        words = shlex.split(line)
+        settings = parse_settings(words)
+        if twice := named_twice(word.partition("=")[0] for word in words):
+            raise InvalidInput(f"{twice} is given twice; give it once")
+        return settings
     except (InvalidInput, ValueError) as error:
         raise InvalidInput(f"combination {shortened(line)!r}: {_message(error)}") from error
 
@@ -139,12 +153,20 @@ def _read_lines(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _identity(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=str)
-
-
 def _format(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str).replace('"', "")
+    """Returns a value without quotes, unless it would then be read as another one: `1`, and `"1"` for the text."""
+    quoted = json.dumps(value, default=str)
+    plain = value if isinstance(value, str) else quoted.replace('"', "")
+    return quoted if '"' in quoted and _read_as(plain) not in (exact_text(value), "") else plain
+
+
+@functools.lru_cache(maxsize=MAX_COMBINATIONS)
+def _read_as(text: str) -> str:
+    """Returns the exact text of the YAML value in `text`; empty if it is none."""
+    try:
+        return exact_text(parse_yaml(text))
+    except (YAMLError, ValueError):
+        return ""
 
 
 def _message(error: Exception) -> str:

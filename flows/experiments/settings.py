@@ -12,6 +12,7 @@ from typing import Any
 from flows.core.git import git_succeeds, is_in_repository
 from flows.core.params_edit import PATH, apply_settings, edit_params, has_schema
 from flows.dvc_repo.params_files import MAX_KEYS, leaves, read_params, write_params
+from flows.edits.exact_value import exact_text
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import unknown_name_message
 
@@ -36,6 +37,21 @@ def by_file(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         file, inner = split_key(key)
         files.setdefault(file, {})[inner] = value
     return files
+
+
+def identity(settings: Mapping[str, Any]) -> str:
+    """Returns a text that is equal for settings of the same keys to the same values of the same types."""
+    return exact_text({"\0".join(split_key(key)): value for key, value in settings.items()})
+
+
+def named_twice(keys: Iterable[str]) -> str:
+    """Returns a key that names the same parameter as one before it: `params.yaml:lr` is `lr`; empty without one."""
+    seen: set[tuple[str, str]] = set()
+    for key in keys:
+        if split_key(key) in seen:
+            return key
+        seen.add(split_key(key))
+    return ""
 
 
 def apply_to_files(settings: Mapping[str, Any], root: Path) -> None:

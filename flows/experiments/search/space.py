@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from ruamel.yaml.error import YAMLError
 
 from flows.core.params_edit import check_key, load_project_params
 from flows.dvc_repo.params_files import leaves, read_params
-from flows.experiments.settings import check_settings, present_value, split_key
+from flows.edits.exact_value import exact_text
+from flows.experiments.settings import check_settings, named_twice, present_value, split_key
 from stages.base.errors import InvalidInput
 from stages.base.shown_text import shortened
 from stages.base.yaml_text import parse_yaml
 
 EXAMPLES = "expected KEY=LOW..HIGH, with :log, :int or :step=X, or KEY=A|B, as in models.dense.units=16..256:int"
 DIGITS = 6  # significant ones of a proposed number
+MAX_DIGITS = 17  # more than these no number has
 
 LOCKS = ("dvc.lock", "environment.lock")  # records of results, which each run changes
 
@@ -74,22 +77,43 @@ class Range:
     def size(self) -> float:
         """The number of values; infinite without steps."""
         step = self.step or (1 if self.integer else 0)
-        return math.floor((self.high - self.low) / step + 1e-9) + 1 if step else math.inf
+        return int((_exact(self.high) - _exact(self.low)) / _exact(step)) + 1 if step else math.inf
+
+    @property
+    def last(self) -> float:
+        """The highest value: the upper bound, or the last step below it."""
+        return self._at(int(self.size) - 1) if self.step else self.high
 
     def setting(self, proposed: float) -> Any:
-        """Returns the proposed number as it is written: an integer, or rounded to DIGITS within the bounds."""
+        """Returns the proposed number as it is written.
+
+        It is an integer, the nearest step, or within the bounds, with DIGITS significant digits of their distance.
+        """
         if self.integer:
             return round(proposed)
-        return min(max(float(f"{proposed:.{DIGITS}g}"), self.low), self.high)
+        if self.step:
+            return self._at(min(round((proposed - self.low) / self.step), int(self.size) - 1))
+        largest = math.floor(math.log10(max(abs(self.low), abs(self.high))))
+        common = max(0, largest - math.floor(math.log10(self.high - self.low)))  # digits that all numbers share
+        return min(max(float(f"{proposed:.{min(DIGITS + common, MAX_DIGITS)}g}"), self.low), self.high)
+
+    def _at(self, position: int) -> float:
+        """Returns the value after `position` steps, as a person writes it: binary fractions would miss the last one."""
+        return float(_exact(self.low) + position * _exact(self.step or 0))
 
     def text(self) -> str:
         """Returns the range as `--space` takes it."""
-        flags = [":int" * self.integer, ":log" * self.log, f":step={self.step:g}" if self.step else ""]
-        low, high = (int(number) if number.is_integer() else number for number in (self.low, self.high))
+        low, high, step = (int(each) if each.is_integer() else each for each in (self.low, self.high, self.step or 0.0))
+        flags = [":int" * self.integer, ":log" * self.log, f":step={step!r}" if self.step else ""]
         return f"{self.key}={low!r}..{high!r}{''.join(flags)}"
 
 
 Dimension = Choice | Range
+
+
+def _exact(number: float) -> Decimal:
+    """Returns the decimal number that a person writes for `number`."""
+    return Decimal(str(number))
 
 
 def parse_space(texts: Sequence[str]) -> list[Dimension]:
@@ -101,9 +125,7 @@ def parse_space(texts: Sequence[str]) -> list[Dimension]:
     if not texts:
         raise InvalidInput(f"a search needs a --space: {EXAMPLES}")
     space = [_parse(text) for text in texts]
-    keys = [dimension.key for dimension in space]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice:
+    if twice := named_twice(dimension.key for dimension in space):
         raise InvalidInput(f"--space: {twice} is given twice; give one range or one list of choices for it")
     return space
 
@@ -184,14 +206,15 @@ def _choice(text: str, key: str, values: str) -> Choice:
     names = [name.strip() for name in values.split("|")]
     if not all(names):
         raise InvalidInput(f"--space {text}: a choice is empty; {EXAMPLES}")
-    if len(set(names)) < len(names):
+    try:
+        values_of = {name: parse_yaml(name) for name in names}
+    except (YAMLError, ValueError) as error:
+        raise InvalidInput(f"--space {text}: the choices are not YAML values with | between them") from error
+    if len(set(map(exact_text, values_of.values()))) < len(names):  # also `0x10|16`
         raise InvalidInput(f"--space {text}: a choice is given twice; name each value once")
     if len(names) == 1:
         raise InvalidInput(f"--space {text}: one value is nothing to search; {EXAMPLES}")
-    try:
-        return Choice(key, {name: parse_yaml(name) for name in names})
-    except (YAMLError, ValueError) as error:
-        raise InvalidInput(f"--space {text}: the choices are not YAML values with | between them") from error
+    return Choice(key, values_of)
 
 
 def _range(text: str, key: str, values: str) -> Range:
@@ -217,8 +240,8 @@ def _range(text: str, key: str, values: str) -> Range:
 def _problem(found: Range) -> str:
     """Returns what is wrong with a range; empty if nothing is."""
     numbers = [found.low, found.high, *([] if found.step is None else [found.step])]
-    if not all(math.isfinite(number) for number in numbers):
-        return "bounds and step have to be finite numbers"
+    if not all(math.isfinite(number) for number in (*numbers, found.high - found.low)):
+        return "bounds, their distance and the step have to be finite numbers"
     if found.low >= found.high:
         return f"the lower bound {found.low:g} is not below the upper bound {found.high:g}; write LOW..HIGH"
     if found.log and found.low <= 0:
@@ -227,6 +250,6 @@ def _problem(found: Range) -> str:
         return "a range of whole numbers has whole bounds and a whole step; correct them or leave :int out"
     if found.step is not None and found.log:
         return ":step and :log exclude each other; leave one out"
-    if found.step is not None and not 0 < found.step <= found.high - found.low:
+    if found.step is not None and not 0 < _exact(found.step) <= _exact(found.high) - _exact(found.low):
         return f"the step is above 0 and at most {found.high - found.low:g}, got {found.step:g}"
     return ""

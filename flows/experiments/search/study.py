@@ -33,6 +33,7 @@ from flows.core.file_lock import exclusive_lock, open_lock_file
 from flows.core.redaction import mask
 from flows.experiments.search.journal import JournalLock, SealedJournal
 from flows.experiments.search.space import Choice, Dimension, settings_of
+from flows.experiments.settings import identity
 from stages.base.errors import InvalidInput, OutputError
 
 STARTUP_TRIALS = 10  # of TPE and of the median: random proposals, and trials that are not pruned
@@ -152,8 +153,10 @@ class Study:
         return settings_of(self.definition.space, trial.params)
 
     def known(self, settings: Mapping[str, Any]) -> FrozenTrial | None:
-        """Returns the complete trial with equal settings; None if there is none."""
-        return next((trial for trial in self.trials(TrialState.COMPLETE) if self.settings(trial) == settings), None)
+        """Returns the complete trial with equal settings of equal types; None if there is none."""
+        wanted = identity(settings)
+        trials = self.trials(TrialState.COMPLETE)
+        return next((trial for trial in trials if identity(self.settings(trial)) == wanted), None)
 
     def is_exhausted(self, trials: Sequence[FrozenTrial] | None = None) -> bool:
         """Returns whether all combinations of the space have been proposed."""
@@ -165,7 +168,7 @@ class Study:
             return False
         names = len(self.definition.space)
         proposed = [self.settings(trial) for trial in trials if len(trial.params) == names]
-        return len({json.dumps(settings, sort_keys=True, default=str) for settings in proposed}) >= size
+        return len(set(map(identity, proposed))) >= size
 
     def tell(self, trial: Trial, state: TrialState, value: float | None, attributes: Mapping[str, Any]) -> None:
         """Records the end of a trial.
@@ -262,15 +265,8 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
         return CategoricalDistribution(list(dimension.values))
     if dimension.integer:
         step = int(dimension.step or 1)
-        return IntDistribution(int(dimension.low), _last(dimension.low, dimension.high, step), dimension.log, step)
-    high = dimension.high if dimension.step is None else _last(dimension.low, dimension.high, dimension.step)
-    return FloatDistribution(dimension.low, high, dimension.log, dimension.step)
-
-
-def _last(low: float, high: float, step: float) -> Any:
-    """Returns the last number of a range with steps, which Optuna would otherwise choose with a warning."""
-    last = low + int((high - low) / step + 1e-9) * step
-    return int(last) if isinstance(step, int) else last
+        return IntDistribution(int(dimension.low), int(dimension.last), dimension.log, step)
+    return FloatDistribution(dimension.low, dimension.last, dimension.log, dimension.step)
 
 
 def _sampler(search: str, seed: int) -> BaseSampler:

@@ -106,3 +106,14 @@ def test_an_alias_is_not_followed(key: str) -> None:
 def test_values_beside_aliases(key: str, old: str, new: str) -> None:
     """An anchor's own value can be changed, a merged key overridden, and a block that ends with an alias replaced."""
     assert set_value(ANCHORS, key, 5) == ANCHORS.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("0", False), ("true", 1), ("1", 1.0), ("[0]", [False]), ("{b: 1}", {"b": True})]
+)
+def test_a_value_of_another_type_is_written(old: str, new: Any) -> None:
+    """A value that Python takes for the present one replaces it if it is of another type; an equal one does not."""
+    changed = parse_yaml(set_value(f"a: {old}  # why\n", "a", new))["a"]
+    assert repr(changed) == repr(new)
+    assert set_value("a: 0x10\n", "a", 16) == "a: 0x10\n"
+    assert set_value("a: {b: 1, c: 2}\n", "a", {"c": 2, "b": 1}) == "a: {b: 1, c: 2}\n"

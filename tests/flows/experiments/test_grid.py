@@ -37,6 +37,39 @@ def test_names(settings: dict[str, Any], name: str, experiment: str) -> None:
     assert (Combination(settings).name, Combination(settings).experiment(known)) == (name, experiment)
 
 
+def test_values_of_other_types_are_other_combinations() -> None:
+    """Values that Python takes for equal ones, and texts that look like them, each have a name and an experiment."""
+    texts = ["a=1,1.0,true,'1','1.0','true',null,'null'", "b=[1],['1'],2024-01-01,'2024-01-01',{1: x, y: z}"]
+    found = parse_combinations([*texts], [], None)
+    assert len(found) == len({each.name for each in found}) == len({each.experiment([]) for each in found}) == 40
+    assert len(parse_combinations(["a=1,1,0x1"], ["b=1", "params.yaml:b=1"], None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("grid", "listed", "message"),
+    [
+        ([], [""], r"a combination is empty; expected KEY=VALUE"),
+        (["a=1,2"], [" "], r"a combination is empty; expected KEY=VALUE"),
+        (["a=1,2", "params.yaml:a=3,4"], [], r"--grid: a key is given twice"),
+        (["./params.yaml:a=1"], ["b=1 a=1"], r"a is both in --grid and in --list or --from"),
+        ([], ["a=1 a=2"], r"combination 'a=1 a=2': a is given twice; give it once"),
+        ([], ["a=1 params.yaml:a=2"], r"params\.yaml:a is given twice; give it once"),
+    ],
+)
+def test_empty_combinations_and_keys_given_twice(grid: list[str], listed: list[str], message: str) -> None:
+    """A combination without a parameter, as of an unset variable, and a parameter with two values are refused."""
+    with pytest.raises(InvalidInput, match=message):
+        parse_combinations(grid, listed, None)
+
+
+@pytest.mark.parametrize("settings", [{}, {"a": 1, "params.yaml:a": 2}])
+def test_such_combinations_of_a_deployed_flow(toy: Toy, settings: dict[str, Any]) -> None:
+    """The flow refuses them too: its combinations come from a form of Prefect's page."""
+    toy.write({"params.yaml": "a: 1\n"})
+    with pytest.raises(InvalidInput, match=r"is empty|is given twice"):
+        check_combinations([Combination(settings)], Path())
+
+
 def test_keys_of_parameters(tmp_path: Path) -> None:
     """Sections, parameters in them, and items of lists are keys."""
     (tmp_path / "params.yaml").write_text("a: {b: 1, c: [2, {d: 3}]}\n5: x\n")

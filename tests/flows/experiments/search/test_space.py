@@ -1,7 +1,9 @@
 """`--space`: ranges and choices, their mistakes, and what makes two searches the same."""
 
+import itertools
 import math
 from contextlib import chdir
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,28 @@ def test_numbers_stay_within_the_bounds() -> None:
     assert repr(Range("a", 1, 9, integer=True).setting(4.0)) == "4"
 
 
+def test_digits_of_a_narrow_range() -> None:
+    """Numbers that begin with the same digits have six more of them: rounding would leave the bounds alone."""
+    found = Range("a", 1234567.1, 1234567.9)
+    assert found.setting(1234567.34567891) == 1234567.345679
+    assert Range("a", 1.0, 1.0 + 2**-50).setting(1.0 + 2**-51) == 1.0 + 2**-51
+
+
+def test_ranges_with_steps_keep_their_last_value() -> None:
+    """Every plain range whose bounds are some steps apart has all of these values, as a person writes them."""
+    for step, low, count in itertools.product(
+        ("0.05", "0.1", "0.15", "0.3", "0.001"), ("0", "0.1", "0.001"), range(11)
+    ):
+        values = [float(Decimal(low) + position * Decimal(step)) for position in range(count + 2)]
+        [found] = parse_space([f"a={low}..{values[-1]!r}:step={step}"])
+        assert isinstance(found, Range)
+        assert (found.size, found.last) == (len(values), values[-1])
+        assert [found.setting(value) for value in values] == values
+    [between] = parse_space(["a=0..1:step=0.3"])
+    assert isinstance(between, Range) and (between.size, between.last, between.setting(1.0)) == (4, 0.9, 0.9)
+    assert parse_space(["a=0..1:step=0.1234567"])[0].text() == "a=0..1:step=0.1234567"
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
@@ -50,6 +74,7 @@ def test_numbers_stay_within_the_bounds() -> None:
         (["a=0..1:log"], "a logarithmic range begins above 0, got 0"),
         (["a=-1..1:log"], "begins above 0, got -1"),
         (["a=nan..1"], "finite"),
+        (["a=-1e308..1e308"], "finite"),
         (["a=1..inf"], "finite"),
         (["a=1.5..4:int"], "whole bounds"),
         (["a=1..4:lag"], "got :lag, expected :log, :int or :step=X"),
@@ -61,8 +86,10 @@ def test_numbers_stay_within_the_bounds() -> None:
         (["a=x"], "one value is nothing to search"),
         (["a=x|"], "a choice is empty"),
         (["a=x|x"], "given twice"),
+        (["a=0x10|16"], "a choice is given twice"),
         (["a=[|2"], "not YAML values"),
         (["a=1..2", "a=x|y"], "a is given twice"),
+        (["a=1..2", "./params.yaml:a=x|y"], "params.yaml:a is given twice"),
     ],
 )
 def test_mistakes(texts: list[str], message: str) -> None:

@@ -103,6 +103,30 @@ def test_known_settings(tmp_path: Path) -> None:
     assert study.known(failed) is None and study.known({"x": 5.0}) is None
 
 
+@pytest.mark.parametrize(
+    "space", ["k=0|false", "k=1|true|1.0", "k=1|'1'", "k=[0]|[false]", "k=2024-01-01|'2024-01-01'"]
+)
+def test_values_of_other_types_are_other_settings(tmp_path: Path, space: str) -> None:
+    """A value that Python takes for an equal one of another type is tried by itself, with a score of its own."""
+    study, scores = study_in(tmp_path, space), dict[str, float]()
+    while (trial := study.claim(100)) is not None:
+        known = study.known(study.settings(trial))
+        choice = trial.params["k"]
+        assert (known.value if known else None) == scores.get(choice)
+        scores.setdefault(choice, float(len(scores)))
+        study.tell(trial, TrialState.COMPLETE, scores[choice], {})
+    assert len(scores) == space.count("|") + 1
+
+
+def test_the_last_value_of_a_range_with_steps(tmp_path: Path) -> None:
+    """A search tries each value of a range with steps, the upper bound too."""
+    study, seen = study_in(tmp_path, "x=0..0.9:step=0.3"), set[float]()
+    while (trial := study.claim(100)) is not None:
+        seen.add(study.settings(trial)["x"])
+        study.tell(trial, TrialState.COMPLETE, 1.0, {})
+    assert seen == {0.0, 0.3, 0.6, 0.9}
+
+
 @pytest.mark.parametrize("rest", [b'{"op_code": 4, "half', b"~"])
 def test_half_a_line_of_a_killed_process_is_removed(tmp_path: Path, rest: bytes) -> None:
     """A journal that ends within a line loses this line alone, and the study goes on."""
