@@ -41,6 +41,7 @@ STAMP = "%Y%m%dT%H%M%S"  # the beginning of a name, in UTC
 MAX_RECORDS = 1000  # older ones are removed
 MAX_LINES = 1000  # of a failed stage
 MAX_PARAMS = 200_000  # bytes of params.yaml
+NAMES = ("trial", "experiment")  # events that name a run
 LISTS = ("stages", "reasons", "not_run", "lines")  # keys of events
 END_OF_TIME = 250_000_000_000  # seconds since the epoch: dates end with the year 9999
 
@@ -168,16 +169,23 @@ def _append(path: Path, content: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def adopt_records(clone: Path, root: Path, experiment: str) -> None:
-    """Copies the records in a clone to the project at `root`, with the name of their experiment if there is one."""
-    name = {"event": "experiment", "name": experiment}
-    line = _line(name) if experiment else ""
+def adopt_records(clone: Path, root: Path, trial: str = "", experiment: str = "") -> None:
+    """Copies the records in a clone to the project at `root`.
+
+    Args:
+        clone: the clone.
+        root: the project.
+        trial: name of the trial that ran there, which also one that failed has; empty if it was none.
+        experiment: name of the experiment that has its result; empty if there is none.
+    """
+    names = {"trial": trial, "experiment": experiment}
+    lines = "".join(_line({"event": kind, "name": name}) for kind, name in names.items() if name)
     for path in sorted((clone / FOLDER).glob(RECORDS)):
         with suppress(OSError, InkflowError):
             _remove_old(root / FOLDER)
             if path.with_suffix("").is_dir():
                 shutil.copytree(path.with_suffix(""), root / FOLDER / path.stem, dirs_exist_ok=True)
-            write_text(root / FOLDER / path.name, path.read_text(encoding="utf-8", errors="replace") + line)
+            write_text(root / FOLDER / path.name, path.read_text(encoding="utf-8", errors="replace") + lines)
 
 
 @contextmanager
@@ -186,26 +194,26 @@ def kept_records(clone: Path, root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        adopt_records(clone, root, "")
+        adopt_records(clone, root)
 
 
 def read_records(root: Path) -> list[dict[str, Any]]:
-    """Returns the records below `root`, the oldest first: `id`, the begin's keys, `events`, and `state`.
+    """Returns the records below `root`, the oldest first.
 
-    The state is `done` (also if another run replaced it), `failed`, `stopped` (interrupted by a person), `killed` or
-    `running`. Damaged lines are left out.
+    Each has `id`, the begin's keys, `trial`, `experiment`, `events` and `state`. The state is `done` (also if another
+    run replaced it), `failed`, `stopped` (interrupted by a person), `killed` or `running`. Damaged lines are left out.
     """
     records = []
     for path in sorted((root / FOLDER).glob(RECORDS)):
         events = list(_events(path))
         if events and events[0]["event"] == "begin":
             begin = {key: value for key, value in events[0].items() if key != "event"}
-            names = [event["name"] for event in events if event["event"] == "experiment" and "name" in event]
-            experiment = str(names[-1]) if names else ""
-            events = events[1:]
-            records.append(
-                begin | {"id": path.stem, "experiment": experiment, "events": events, "state": _state(begin, events)}
-            )
+            names = {
+                event["event"]: str(event["name"]) for event in events if event["event"] in NAMES and "name" in event
+            }
+            experiment, events = names.get("experiment", ""), events[1:]
+            own = {"id": path.stem, "experiment": experiment, "trial": names.get("trial", experiment)}
+            records.append(begin | own | {"events": events, "state": _state(begin, events)})
     return sorted(records, key=lambda record: float(record["at"]))
 
 
@@ -223,7 +231,7 @@ def _events(path: Path) -> Iterable[dict[str, Any]]:
 def _checked(event: dict[str, Any]) -> dict[str, Any]:
     """Returns an event whose time is one and whose lists are lists of texts; raises a ValueError about another one."""
     kind = event.get("event")
-    at = event.get("at", 0 if kind == "experiment" else None)
+    at = event.get("at", 0 if kind in NAMES else None)
     lists = [event.get(key, []) for key in LISTS]
     is_timed = isinstance(at, int | float) and 0 <= at < END_OF_TIME
     if not (isinstance(kind, str) and is_timed and all(isinstance(items, list) for items in lists)):

@@ -204,14 +204,14 @@ class SweepRunner:
         with self.clones.clone(f"trial-{number}") as project:
             if self._pools:
                 self.clones.copy_origin(project)
+            name, fetched = trial.experiment, ""
             try:
                 self._run_process(project, trial, events)
+                self.source.finish(trial, project)
+                files = files_of(trial.combination.settings)
+                trial.experiment = fetched = self.clones.fetch_experiment(project, trial.experiment, files)
             finally:
-                adopt_records(project, self._root, trial.experiment)
-            self.source.finish(trial, project)
-            trial.experiment = self.clones.fetch_experiment(
-                project, trial.experiment, files_of(trial.combination.settings)
-            )
+                adopt_records(project, self._root, name, fetched)
 
     def _run_process(self, project: Path, trial: Trial, events: StageEvents) -> None:
         """Run the trial as a process in its clone, and handle the events that it prints.

@@ -17,6 +17,7 @@ from flows.core.file_lock import run_lock
 from flows.core.git import git_text, head_commit, run_git
 from flows.dvc_repo.versions.experiments import ProjectClones
 from flows.engine.display.plain import SilentDisplay
+from flows.engine.run_record import read_records
 from flows.experiments.grid import parameter_keys, parse_combinations
 from flows.experiments.sweep_runner import SweepRunner
 from flows.experiments.trials import GridTrials, Trial
@@ -105,6 +106,8 @@ def test_failure_does_not_stop_others(sweep_project: SweepProject, inkflow: Inkf
     assert done.returncode == 1
     assert "failed: score.plus=13: score failed (exit code 1): unlucky" in done.stdout
     assert set(sweep_project.experiments()) == {"plus=14"}
+    named = [(record["trial"], record["experiment"]) for record in read_records(sweep_project.folder)]
+    assert named == [("plus=13", ""), ("plus=14", "plus=14")]
     assert "Traceback" not in done.stdout + done.stderr
     assert sweep_project.remaining_clones() == []
 
@@ -270,8 +273,9 @@ def test_experiments_of_other_parameters_stay(sweep_project: SweepProject) -> No
     other = run_sweep(sweep_project.folder, "score.plus=1,'1'", targets=["score"])
     assert [trial.error for trial in [*first, *again, *other]] == [None] * 4
     names = {trial.experiment for trial in other}
+    assert {record["experiment"] for record in read_records(sweep_project.folder)} == {*names, "plus=1"}
     assert first[0].experiment == again[0].experiment == "plus=1"
-    assert len(names) == 2 and all(re.fullmatch(r"plus=1-[0-9a-f]{8}", name) for name in names)
+    assert len(names) == 2 and all(re.fullmatch(r"plus=(1|_1_)-[0-9a-f]{8}", name) for name in names)
     head = sweep_project.git("rev-parse", "HEAD")
     sweep_project.write({"dvc.yaml": sweep_project.read("dvc.yaml") + "# edited\n"})
     edited = run_sweep(sweep_project.folder, "score.plus=1", targets=["score"])[0].experiment

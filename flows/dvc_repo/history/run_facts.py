@@ -133,8 +133,8 @@ def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], f
     return {
         "id": record["id"],
         "kind": "run",
-        "name": record["experiment"] or "run",
-        "experiment": bool(record["experiment"]),
+        "name": record["trial"] or "run",
+        "experiment": bool(record["trial"]),
         "title": title or {"killed": "the run was killed", "running": "runs now"}.get(record["state"], record["state"]),
         "author": "",
         "when": int(record["at"]),

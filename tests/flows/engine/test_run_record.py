@@ -146,7 +146,7 @@ def test_records_of_a_trial_come_from_its_clone(tmp_path: Path) -> None:
     record.failed("a", InkflowError("a failed"), [])
     adopt_records(clone, root, "rate=0.1")
     found = read_records(root)[0]
-    assert found["experiment"] == "rate=0.1" and found["state"] == "failed"
+    assert (found["trial"], found["experiment"], found["state"]) == ("rate=0.1", "", "failed")
     assert (root / found["events"][1]["log"]).read_text() == "a line\n"
 
 
