@@ -192,4 +192,5 @@ def _retry_outages(stage: str, cancelled: threading.Event, action: Callable[[], 
 
 
 def _tag(order: Order, pool: str) -> str:
-    return f"{order.stage} {order.run_key[:16]} in {pool}"
+    """Return the tag of the runs whose result orchestrators share: that of one stage, in one DVC remote."""
+    return f"{order.stage} {order.run_key[:16]} for {order.remote[:16]} in {pool}"

@@ -47,6 +47,7 @@ class Order(BaseModel):
     remote_folder: dict[str, str] = Field(
         default_factory=dict, description="path of each DVC remote that is a folder, by the remote's name"
     )
+    remote: str = Field("", exclude=True, description="digest of the place of the default DVC remote; it is not sent")
     versions: dict[str, str] = Field(default_factory=dict, description="versions of the orchestrator's packages")
     other_versions: str = Field("refuse", description="refuse or warn, if the worker's versions differ")
     timeout_s: float | None = Field(None, description="time limit of the stage, in seconds")

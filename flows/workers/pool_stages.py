@@ -80,6 +80,7 @@ class PoolStages:
             inputs=dict(inputs.inputs),
             executables=list(inputs.executables) or None,  # an older worker refuses an order with this field
             remote_folder=transfer.remote_folders,
+            remote=transfer.remote_digest,
             versions=installed_versions(workers.versions_of),
             other_versions=workers.other_versions,
             timeout_s=policy.timeout_s,

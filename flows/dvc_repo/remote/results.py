@@ -32,11 +32,13 @@ from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.dvc_errors import ErrorCollector, describe_error
 from flows.dvc_repo.locking import print_to_stderr
 from flows.dvc_repo.remote.layouts import DVC_2_HASH, by_layout, cache_of, entry_hash
+from stages.base.shown_text import shown_url
 
 RUNS = "runs"  # DVC's folder for the run cache, in caches and in remotes
 DIGEST_LENGTH = 64  # of SHA-256 in hex, the name of an entry
 RUNS_HASH = DVC_2_HASH  # of the object database that holds the run cache
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 8.0
+PLACE = ("url", "endpointurl", "account_name")  # settings of a remote that say where it is
 PERMANENT = ("No space left", "Disk quota", "Permission denied", "Access Denied", "AccessDenied", "NoSuchBucket")
 T = TypeVar("T")
 
@@ -199,6 +201,13 @@ def default_remote_of(repo: Repo) -> tuple[str, str]:
     """Return the name and URL of the default remote; both are empty if none is configured."""
     name = str(repo.config["core"].get("remote") or "")
     return name, str(repo.config["remote"].get(name, {}).get("url", ""))
+
+
+def remote_digest(repo: Repo) -> str:
+    """Return a digest of the default remote's place: equal for all projects and users with that remote."""
+    settings = repo.config["remote"].get(default_remote_of(repo)[0], {})
+    place = {key: str(settings[key]) for key in PLACE if key in settings}
+    return str(dict_sha256({key: shown_url(text) if "://" in text else text for key, text in place.items()}))
 
 
 def verify_downloads(repo: Repo) -> None:

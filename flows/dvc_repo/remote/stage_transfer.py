@@ -30,7 +30,7 @@ from flows.dvc_repo.change_detection import (
 from flows.dvc_repo.dvc_config import write_local_config
 from flows.dvc_repo.lock.contents import content_of
 from flows.dvc_repo.remote.layouts import DVC_2_HASH
-from flows.dvc_repo.remote.results import Remote, verify_downloads
+from flows.dvc_repo.remote.results import Remote, remote_digest, verify_downloads
 from flows.engine.processes.files_in_use import overlap
 
 EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
@@ -62,6 +62,7 @@ class StageTransfer:
         self._locked = locked
         self._remote = Remote(repo, wait_s, stop_event)
         self.remote_folders = self._remote.folders()
+        self.remote_digest = remote_digest(repo)
 
     def ensure_possible(self, name: str) -> None:
         """Raise NoRemote or CannotBeSent if the result of stage `name` could not be transferred back."""

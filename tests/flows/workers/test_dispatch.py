@@ -63,8 +63,8 @@ class DispatchedOrder:
         future: the name of the worker that completed the order, or the error.
     """
 
-    def __init__(self, dispatcher: Dispatcher, pool: str, threads: ThreadPoolExecutor) -> None:
-        self.order = Order(stage="s", run_key=uuid4().hex, source="here", commit="0" * 40)
+    def __init__(self, dispatcher: Dispatcher, pool: str, threads: ThreadPoolExecutor, remote: str, key: str) -> None:
+        self.order = Order(stage="s", run_key=key or uuid4().hex, source="here", commit="0" * 40, remote=remote)
         self.messages, self.cancelled = list[str](), threading.Event()
         self.future = threads.submit(dispatcher.run, self.order, pool, self.messages.append, self.cancelled)
 
@@ -74,10 +74,12 @@ class DispatchedOrder:
 
 
 @contextmanager
-def dispatched(proxy: FaultyProxy, pool: str, workers: Workers) -> Iterator[DispatchedOrder]:
+def dispatched(
+    proxy: FaultyProxy, pool: str, workers: Workers, remote: str = "r", key: str = ""
+) -> Iterator[DispatchedOrder]:
     """Dispatch an order to `pool` through the `proxy`, and cancel it when the block ends."""
     with temporary_settings({PREFECT_API_URL: proxy.url}), ThreadPoolExecutor() as threads:
-        dispatch = DispatchedOrder(Dispatcher(workers, proxy.url), pool, threads)
+        dispatch = DispatchedOrder(Dispatcher(workers, proxy.url), pool, threads, remote, key)
         try:
             yield dispatch
         finally:
@@ -100,7 +102,7 @@ def test_a_lost_response_leaves_no_second_run(prefect_url: str, client: SyncPref
     assert dispatch.messages == [f"sent to the pool {pool}"]
     (run,) = runs_of(client, pool)
     assert run.state.is_cancelled() or run.state.is_cancelling()
-    assert sorted(run.tags) == sorted(["inkflow", f"s {dispatch.order.run_key[:16]} in {pool}"])
+    assert sorted(run.tags) == sorted(["inkflow", f"s {dispatch.order.run_key[:16]} for r in {pool}"])
 
 
 @pytest.mark.cases(1)
