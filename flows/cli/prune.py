@@ -26,6 +26,7 @@ from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
 from flows.registry.model_files import folders_without_stage
 from stages.base.errors import EXIT_DONE, InvalidInput
+from stages.base.files import is_folder
 
 LEFTOVERS = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"), SHARING)
 
@@ -121,8 +122,8 @@ def _clean_up(root: Path, locked: Sequence[Path]) -> None:
 def _projects(root: Path, others: Sequence[Path]) -> list[Path]:
     """Returns the folders of all projects whose files are kept."""
     for folder in others:
-        if not (folder / ".dvc").is_dir():
-            what = "has no .dvc" if folder.is_dir() else "is no folder"
+        if not is_folder(folder / ".dvc"):
+            what = "has no .dvc" if is_folder(folder) else "is no folder"
             raise InvalidInput(f"--also-for: {folder} {what}; expected the folder of a project with the same cache")
     return sorted({root, *(folder.resolve() for folder in others)})
 

@@ -19,6 +19,7 @@ from flows.core.project import STATE, make_state_folder
 from flows.core.stage_program import run_program
 from stages.base.digests import write_sealed
 from stages.base.errors import InvalidInput, OutputError
+from stages.base.files import exists, is_file, is_folder
 
 if TYPE_CHECKING:  # the schema takes 0.12 s to import
     from stages.params.schema import Params
@@ -32,7 +33,7 @@ def remember(root: Path, name: str, command: Sequence[str], sources: Sequence[st
     """Records that `command` made the data set `name` from `sources`, which are not watched if one is an address."""
     files = [Path(source) for source in sources]
     record: dict[str, Any] = {}
-    if files and all(path.exists() for path in files):
+    if files and all(map(exists, files)):
         seen = {"files": [*sources], "times": _times(files), "content": _content(files)}
         record = {"command": shlex.join(command), "sources": seen}
     _write(root, _read(root) | {name: record})
@@ -53,7 +54,7 @@ def check_own_data(params: "Params | None", root: Path) -> None:
     recorded = dataset.sha256.model_dump(exclude_none=True) if dataset.sha256 else {}
     finish_copies(root)
     checked = {"times": _times([path]), "sha256": recorded}
-    if path.is_file() and known.get("checked") != checked:
+    if is_file(path) and known.get("checked") != checked:
         present = json.loads(run_program("download.source_digests", ["--dataset", name], root))["present"]
         if different := [key for key, value in present.items() if recorded.get(key) != value]:
             again = f"take it as it is now with `inkflow data add {name} {shlex.quote(dataset.path or '')} --replace`"
@@ -129,8 +130,8 @@ def _pieces(name: str, path: Path) -> Iterator[bytes]:
 def _files(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     """Yields the files of `paths` and below them, with their names from there, sorted."""
     for path in paths:
-        found = sorted(child for child in path.rglob("*") if child.is_file()) if path.is_dir() else [path]
-        yield from ((ascii(str(child.relative_to(path.parent))), child) for child in found if child.exists())
+        found = sorted(child for child in path.rglob("*") if child.is_file()) if is_folder(path) else [path]
+        yield from ((ascii(str(child.relative_to(path.parent))), child) for child in found if exists(child))
 
 
 def _digest(pieces: Iterator[bytes]) -> str:

@@ -11,6 +11,7 @@ from flows.core.git import git_text, is_in_repository, run_git
 from flows.dvc_repo.versions.version_diff import commit_of
 from stages.base.digests import LOCK
 from stages.base.errors import InvalidInput, SourceUnavailable
+from stages.base.files import is_file
 from stages.base.shown_text import network_reason
 
 ENVIRONMENT, PIPELINE = "environment.lock", "dvc.yaml"
@@ -53,9 +54,9 @@ def open_source(root: Path, against: str) -> Source:
     path = Path(against)
     if "://" in against:
         source = _of_url(against)
-    elif path.is_file():
+    elif is_file(path):
         source = Source(against, "", _beside(path), path.parent.resolve())
-    elif path.is_dir() and (path / LOCK).is_file():
+    elif is_file(path / LOCK):
         source = Source(against, "", _beside(path / LOCK), path.resolve())
     elif path.is_absolute() or not is_in_repository(root):
         raise InvalidInput(f"--against: no dvc.lock at {against}; {EXPECTED}")

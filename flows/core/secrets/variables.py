@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from stages.base.files import exists
 from stages.base.shown_text import url_secrets
 
 # Words in the name of a variable. KEY counts as the last word only: KEY_BINDINGS holds no secret.
@@ -128,4 +129,4 @@ def _credentials(text: str) -> Iterator[str]:
 
 def _is_path(value: str) -> bool:
     """Returns True if `value` is the path of a file: the content of a key file is secret, its path is not."""
-    return "/" in value and "\n" not in value and Path(value).is_absolute() and Path(value).exists()
+    return "/" in value and "\n" not in value and Path(value).is_absolute() and exists(value)

@@ -9,6 +9,7 @@ import pytest
 
 from flows.cli.main import _redacted_main, main
 from flows.core.errors import DvcFailed, PipelineInvalid, SpecialFile, UnknownStage
+from flows.core.own_data import remember
 from stages.base.errors import InkflowError, InvalidInput
 from tests.conftest import Inkflow, Toy
 
@@ -178,3 +179,18 @@ def test_a_remote_without_credentials(toy: Toy, monkeypatch: pytest.MonkeyPatch)
     write_stage(toy, 'deps: ["s3://bucket/file"]')
     with pytest.raises(DvcFailed, match="another machine: Unable to locate credentials"):
         main(["run", "--no-server"])
+
+
+@pytest.mark.parametrize("verb", [["verify", "--against"], ["prune", "--also-for"]])
+@pytest.mark.parametrize("path", ["a" * 300, f"/{'a' * 300}", f"a/{'a' * 300}/b"])
+def test_a_name_that_is_too_long(toy: Toy, verb: list[str], path: str) -> None:
+    """A path that no file system can hold is a mistake like any other that does not exist."""
+    write_stage(toy)
+    commit()
+    with pytest.raises(InvalidInput, match="a" * 300):
+        main([*verb, path])
+
+
+def test_a_long_address_as_a_source_of_a_data_set(toy: Toy) -> None:
+    """A data set may come from an address that is longer than a name of a file; it is no file to watch."""
+    remember(toy.folder, "mine", ["inkflow"], [f"https://example.org/{'a' * 300}"])

@@ -52,6 +52,12 @@ def test_token_of_an_address_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> N
     assert mask("got abc+def, abc%2Bdef of page 2") == "got ***, *** of page 2"
 
 
+def test_a_long_secret_that_begins_like_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that begins with a slash, as Base64 may, is hidden also if no file can have a name of that length."""
+    monkeypatch.setenv("TOKEN", f"/{'a' * 300}")
+    assert mask(f"got /{'a' * 300}") == "got ***"
+
+
 def test_several_secrets_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of several keys in one variable is hidden on its own, and each value of a cookie."""
     monkeypatch.setenv("API_KEYS", "first-key,second-key")
