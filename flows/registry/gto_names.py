@@ -4,8 +4,14 @@ import logging.config
 from unittest.mock import patch
 
 with patch.object(logging.config, "dictConfig"):
-    from gto.constants import COUNTER, NAME, SEPARATOR_IN_NAME, VersionSort, name_re
-    from gto.exceptions import GTOException, TagExists, VersionAlreadyRegistered, VersionExistsForCommit
+    from gto.constants import COUNTER, NAME, SEPARATOR_IN_NAME, VersionSort, fullname_re, name_re
+    from gto.exceptions import (
+        GTOException,
+        ManyVersions,
+        TagExists,
+        VersionAlreadyRegistered,
+        VersionExistsForCommit,
+    )
     from gto.registry import GitRegistry
     from gto.tag import parse_name
     from gto.versions import SemVer
@@ -16,11 +22,13 @@ __all__ = [
     "SEPARATOR_IN_NAME",
     "GTOException",
     "GitRegistry",
+    "ManyVersions",
     "SemVer",
     "TagExists",
     "VersionAlreadyRegistered",
     "VersionExistsForCommit",
     "VersionSort",
+    "fullname_re",
     "name_re",
     "parse_name",
 ]

@@ -19,6 +19,7 @@ from flows.core.git import git_text
 from flows.core.project import make_state_folder
 from flows.dvc_repo.history.run_files import fetch_files
 from flows.registry.lock_entries import lock_entries
+from flows.registry.tag_files import shallow_hint
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
 from stages.base.digests import file_md5, write_sealed
 from stages.base.errors import InvalidInput
@@ -28,6 +29,7 @@ from stages.base.yaml_text import parse_yaml
 
 FOLDER = Path(".inkflow/models")
 FOLDER_HASH = ".dir"  # the end of a hash of DVC that is of a folder
+TEMPLATE = "${"  # begins the name of a value of `vars` in dvc.yaml
 RECORD = "version.json"  # beside the files: which version they are
 ADDRESS = re.compile(r"(?P<model>[^@{}]+)@(?P<name>[^@/{}]+)")  # HEAD@{1} is Git's
 FILES = ("model.onnx", "model.keras", "training.json", "validation.json")  # beside the artifact, where they exist
@@ -67,15 +69,20 @@ def find_version(root: Path, address: str) -> ModelVersion:
     if not versions:
         known = sorted({item.model for item in everything})
         names = f"{did_you_mean(model, known)}known: {', '.join(known)}" if known else "none is"
-        raise InvalidInput(f"{address}: no version of {model} is registered; {names}; `inkflow promote` registers one")
+        raise InvalidInput(
+            f"{address}: no version of {model} is registered; {names}; `inkflow promote` registers one"
+            f"{shallow_hint(root)}"
+        )
     if VERSION.fullmatch(name):
-        return require_version(versions, model, name)
+        return require_version(versions, model, name, shallow_hint(root))
     for item in versions:
         if name in item.stages:
             return item
     stages = sorted({stage for item in versions for stage in item.stages})
     known_stages = f"known: {', '.join(stages)}" if stages else "no version holds one"
-    raise InvalidInput(f"{address}: no version of {model} holds {name}; {did_you_mean(name, stages)}{known_stages}")
+    raise InvalidInput(
+        f"{address}: no version of {model} holds {name}; {did_you_mean(name, stages)}{known_stages}{shallow_hint(root)}"
+    )
 
 
 def fetch_model(root: Path, address: str) -> RegisteredModel:
@@ -127,14 +134,15 @@ def _folder(version: ModelVersion) -> Path:
     return FOLDER / f"{version.model.replace('/', '=')}@{version.version}"
 
 
-def check_stored(root: Path, commit: str, model: str) -> None:
-    """Checks that a cache or a remote has the model's file as `commit` names it; a folder is not checked.
+def check_stored(root: Path, version: ModelVersion) -> None:
+    """Checks that a cache or a remote has the version's file as its commit names it; a folder is not checked.
 
     Raises:
         RevisionUnusable: none has it; the message says what to do.
         RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model, or the file is damaged.
     """
-    outputs, path = outputs_at_commit(root, commit, model)
+    model, commit = version.model, version.commit
+    outputs, path = outputs_at_commit(root, commit, model, version.trailers.get("Path", ""))
     if outputs[path].endswith(FOLDER_HASH):
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -167,27 +175,39 @@ def _record(version: ModelVersion, file: Path) -> dict[str, Any]:
     return {"model": version.model, "version": version.version, "commit": version.commit, "sha256": digest}
 
 
-def outputs_at_commit(root: Path, commit: str, model: str) -> tuple[dict[str, str], str]:
+def outputs_at_commit(root: Path, commit: str, model: str, known_path: str) -> tuple[dict[str, str], str]:
     """Returns the MD5 hashes that dvc.lock has at `commit` for the model's files, and the path of the artifact.
 
     The artifact can be a folder, whose hash ends with FOLDER_HASH.
 
+    Args:
+        root: the project.
+        commit: a commit.
+        model: the name of the artifact.
+        known_path: its path at that commit, for one that dvc.yaml gives as a template; empty if it is not known.
+
     Raises:
         RegistryFailed: dvc.lock or dvc.yaml at that commit has no such model.
     """
+    path = ""
     try:
         lock = lock_entries(git_text(["show", f"{commit}:./dvc.lock"], root))
         project = parse_yaml(git_text(["show", f"{commit}:./dvc.yaml"], root))
         path = str(project["artifacts"][model]["path"])
+        path = known_path if TEMPLATE in path and known_path else path
         outs = next(
             {out["path"]: str(out.get("md5", "")) for out in stage["outs"]}
             for stage in lock.values()
             if path in {out["path"] for out in stage["outs"]}
         )
     except (GitFailed, YAMLError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+        advice = (
+            f"its path {path} is a template there, which the tags of `inkflow promote` resolve: register it with that"
+            if TEMPLATE in path
+            else "commit both after `inkflow run`"
+        )
         raise RegistryFailed(
-            f"{model}: dvc.lock and dvc.yaml of commit {commit[:10]} name no output of a stage for it; commit both "
-            "after `inkflow run`"
+            f"{model}: dvc.lock and dvc.yaml of commit {commit[:10]} name no output of a stage for it; {advice}"
         ) from error
     beside = {str(PurePosixPath(path).parent / file) for file in FILES} | {path}
     files = {file: digest for file, digest in outs.items() if file in beside and not digest.endswith(FOLDER_HASH)}
@@ -200,7 +220,7 @@ def _checked_outputs(root: Path, version: ModelVersion) -> tuple[dict[str, str],
     Raises:
         RegistryFailed: the commit has no such model, or another one than the tag records.
     """
-    outs, path = outputs_at_commit(root, version.commit, version.model)
+    outs, path = outputs_at_commit(root, version.commit, version.model, version.trailers.get("Path", ""))
     if (expected := version.trailers.get("MD5", outs[path])) != outs[path]:
         raise RegistryFailed(
             f"{version.model}@{version.version}: its tag says MD5 {expected}, dvc.lock at its commit {outs[path]}; the "

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import REMOTE_TIMEOUT_S, git_text, push_remote, run_git
-from flows.registry.tags import TAGS, Registry
+from flows.registry.tag_files import TAGS
+from flows.registry.tags import Registry
 
 MOST_NAMED = 20  # tags in one message
 

@@ -17,6 +17,7 @@ from flows.registry.judgement import judge
 from flows.registry.model_files import outputs_at_commit
 from flows.registry.overtaken import fetch_tags, remote_tags
 from flows.registry.publication import git_remote, push_tags, push_version
+from flows.registry.tag_files import shallow_hint
 from flows.registry.tags import (
     ROLLED_BACK_FROM,
     Assignment,
@@ -127,7 +128,7 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
     registry = Registry(root)
     holders = [item for item in registry.versions(model) if stage in item.stages]
     if len(holders) != 1:
-        raise InvalidInput(_no_single_holder(registry, model, stage, holders))
+        raise InvalidInput(_no_single_holder(registry, model, stage, holders) + ("" if holders else shallow_hint(root)))
     [holder] = holders
     history = registry.history(holder.model, stage)
     before = _unfinished(root, holder.model, stage, history)
@@ -141,9 +142,10 @@ def roll_back(root: Path, model: str | None, stage: str, *, push: bool) -> Promo
         return Promotion(holder.model, stage, holder.version, before, {}, push)
     earlier = _earlier(history, holder.version)
     if earlier is None:
-        raise InvalidInput(
-            f"{holder.model} {holder.version} is the first version in {stage}: there is no earlier one to roll back to"
-        )
+        known = f"{holder.model} {holder.version} is the first version in {stage}"
+        if hint := shallow_hint(root):
+            raise InvalidInput(f"{known} of those that are known here{hint}")
+        raise InvalidInput(f"{known}: there is no earlier one to roll back to")
     target = require_version(registry.versions(holder.model), holder.model, earlier)
     note = {"model": holder.model, "stage": stage, "from": holder.version, "to": earlier, "after": history[-1].tag}
     make_state_folder(root)
@@ -241,7 +243,7 @@ def _committed_artifact(root: Path, model: str) -> Artifact:
     """Returns the artifact of this name, after a check that the commit that is checked out has it, up to date.
 
     Raises:
-        InvalidInput: there is no such artifact, or it is no output of a stage.
+        InvalidInput: there is no such artifact, it is no output of a stage, or no tag can have its name.
         PromotionRefused: something is not committed, or would run.
     """
     artifact = find_artifact(root, model)
@@ -250,11 +252,12 @@ def _committed_artifact(root: Path, model: str) -> Artifact:
             f"{artifact.name}: {artifact.path} is no output of a stage that dvc.lock records, expected one; run "
             "`inkflow run`, or correct `path` under `artifacts` in dvc.yaml"
         )
+    Registry(root).check_name(artifact.name)
     changed = git_text(["status", "--porcelain", "--untracked-files=no"], root).splitlines()
     if changed:
         names = ", ".join(line[3:] for line in changed[:3]) + (" and others" if len(changed) > 3 else "")
         raise PromotionRefused(f"{names}: not committed, and a version is a commit; commit them, then promote again")
-    committed = outputs_at_commit(root, "HEAD", artifact.name)
+    committed = outputs_at_commit(root, "HEAD", artifact.name, artifact.path)
     if committed[0].get(artifact.path) != artifact.hash:
         raise PromotionRefused(
             f"{artifact.path}: the dvc.lock of this commit does not have it; `git add` dvc.lock, commit, promote again"

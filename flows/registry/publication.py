@@ -68,7 +68,7 @@ def push_tags(root: Path, model: str, remote: str, made: Sequence[str], *, pushe
         if item.commit == pushed:
             continue
         try:
-            check_stored(root, item.commit, model)
+            check_stored(root, item)
         except (RevisionUnusable, RegistryFailed) as error:
             if item.version == needed:
                 raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from scmrepo.exceptions import SCMError
 
 from flows.core.errors import GitFailed, RegistryFailed
-from flows.core.git import git_text, push_remote, require_repository
+from flows.core.git import git_succeeds, git_text, require_repository
 from flows.core.redaction import mask
 from flows.registry.gto_names import (
     COUNTER,
@@ -21,20 +21,21 @@ from flows.registry.gto_names import (
     SEPARATOR_IN_NAME,
     GitRegistry,
     GTOException,
+    ManyVersions,
     SemVer,
     TagExists,
     VersionAlreadyRegistered,
     VersionExistsForCommit,
     VersionSort,
+    fullname_re,
+    name_re,
     parse_name,
 )
+from flows.registry.tag_files import check_tags, versions_of_one_commit
 from stages.base.errors import InvalidInput
 from stages.base.files import parse_json
 from stages.base.suggestions import did_you_mean
 
-TAGS = ("*@*", "*#*", "**/*@*", "**/*#*")  # of versions and stages
-MISSING = re.compile(r"missing object \w+ for refs/tags/(\S+)")
-REFERENCE = re.compile(r"(?!0+$)[0-9a-f]{40}([0-9a-f]{24})?|ref: *refs/.+")  # the file of a tag
 VERSION = re.compile(r"v\d+\.\d+\.\d+([-+].*)?")
 ROLLED_BACK_FROM = "Rolled-back-from"  # trailer of an assignment
 
@@ -97,7 +98,7 @@ class Registry:
         self._top = Path(git_text(["rev-parse", "--show-toplevel"], root))
         folder = root.resolve().relative_to(self._top.resolve()).as_posix()
         self._prefix = "" if folder == "." else f"{folder}{SEPARATOR_IN_NAME}"
-        _check_tags(self._top)
+        check_tags(self._top)
 
     def versions(self, model: str | None = None) -> list[ModelVersion]:
         """Returns the registered versions of `model`, or of all models of the project, the newest version first."""
@@ -169,6 +170,26 @@ class Registry:
         """Returns a pattern of the names of the tags that put versions of a model in stages."""
         return f"{self._prefix.replace(SEPARATOR_IN_NAME, '=')}{model}#*"
 
+    def check_name(self, model: str) -> None:
+        """Checks that GTO and Git allow tags of `model` in this project: their names have the project's folder.
+
+        Raises:
+            InvalidInput: they do not; the message says what to rename.
+        """
+        folder = self._prefix.removesuffix(SEPARATOR_IN_NAME)
+        if not name_re.fullmatch(model):
+            raise InvalidInput(
+                f"the artifact {model!r} cannot be the name of a tag: expected letters, digits, -, _ and /, with a "
+                "letter or digit at both ends; rename it under `artifacts` in dvc.yaml"
+            )
+        tag = f"refs/tags/{self.version_tag(model, 'v0.0.1')}"
+        if not (fullname_re.fullmatch(self._prefix + model) and git_succeeds(["check-ref-format", tag], self._top)):
+            raise InvalidInput(
+                f"the project's folder {folder!r} cannot be in the name of a tag, as that of {model} would have it: "
+                "expected letters, digits, -, _, . and /, and no name that begins with a point or ends with .lock; "
+                f"rename it below {self._top}"
+            )
+
     def has_tag(self, tag: str) -> bool:
         """Returns True if a tag of this name is one of a version or a stage of a model of this project."""
         name = str(parse_name(tag, raise_on_fail=False).get(NAME, ""))
@@ -186,6 +207,8 @@ class Registry:
         except VersionAlreadyRegistered as error:
             sentence = " ".join(str(error).split()).rstrip(".")
             raise RegistryFailed(f"{sentence} at another commit; give another --version, or none") from error
+        except ManyVersions as error:
+            raise versions_of_one_commit(self._top, str(error)) from error
         except (TagExists, VersionExistsForCommit) as error:
             raise RegistryFailed(
                 f"another process registered a version, or gave it a stage, at the same moment ({error}); repeat the "
@@ -239,8 +262,8 @@ def with_trailers(subject: str, facts: Mapping[str, str]) -> str:
     return "\n\n".join([subject, *(["\n".join(lines)] if lines else [])])
 
 
-def require_version(versions: Sequence[ModelVersion], model: str, version: str) -> ModelVersion:
-    """Returns the version of `model` with that name.
+def require_version(versions: Sequence[ModelVersion], model: str, version: str, hint: str = "") -> ModelVersion:
+    """Returns the version of `model` with that name; `hint` ends the sentence about one that is not found.
 
     Raises:
         InvalidInput: there is none; the message names those that exist.
@@ -250,47 +273,7 @@ def require_version(versions: Sequence[ModelVersion], model: str, version: str) 
         if item.version == version:
             return item
     names = f"{did_you_mean(version, known)}known: {', '.join(known)}" if known else _NO_VERSION.format(model=model)
-    raise InvalidInput(f"{model} has no version {version}; {names}")
+    raise InvalidInput(f"{model} has no version {version}; {names}{hint}")
 
 
 _NO_VERSION = "`inkflow promote {model} STAGE` makes the first"
-
-
-def _check_tags(top: Path) -> None:
-    """Checks the tags of versions and stages: Git and GTO ignore a damaged one, and a stage would have another version.
-
-    Raises:
-        RegistryFailed: the file of a tag has no name of an object, or that of an object that does not exist.
-    """
-    folder = top / git_text(["rev-parse", "--git-common-dir"], top).strip() / "refs" / "tags"
-    try:
-        git_text(["for-each-ref", "--format=%(objecttype)", *(f"refs/tags/{pattern}" for pattern in TAGS)], top)
-    except GitFailed as error:
-        if not (found := MISSING.search(str(error))):
-            raise
-        raise _damaged(found[1], folder / found[1], top) from error
-    for path in sorted(folder.rglob("*[@#]*")):
-        content = _content(path)
-        if content is not None and not REFERENCE.fullmatch(content.strip()):
-            raise _damaged(path.relative_to(folder).as_posix(), path, top)
-
-
-def _damaged(tag: str, path: Path, top: Path) -> RegistryFailed:
-    again = f"fetch the tag again: `git fetch {push_remote(top)} tag '{tag}'`"
-    return RegistryFailed(f"the tag {tag} is damaged; delete {path}, and {again}")
-
-
-def _content(path: Path) -> str | None:
-    """Returns the content of a tag's file; None for Git's lock of one, for a folder, and if the tag was just deleted.
-
-    Raises:
-        RegistryFailed: the file cannot be read.
-    """
-    if path.suffix == ".lock" or path.is_dir():
-        return None
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise RegistryFailed(f"a tag cannot be read: {error}; correct its permissions") from error
