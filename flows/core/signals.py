@@ -57,8 +57,8 @@ def repair_inherited_state() -> None:
 
     Opens closed standard streams, since the next file would get their number; and stops ignoring SIGCHLD, since the
     exit codes of children would be lost. Characters that the encoding of an output lacks are escaped. DVC and Prefect
-    need a home and a name of the account, which containers may lack: its home is then a folder in the temporary one, its
-    name its number.
+    need a home and a name of the account, which containers may lack: its home is then a folder in the temporary one,
+    its name its number.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):

@@ -80,8 +80,8 @@ def check_free(root: Path, name: str) -> None:
 def write_branch(root: Path, clone: Path, name: str, base: str, tree: str, message: str, digest: str) -> Branch:
     """Makes a commit of `tree`, whose objects are in the clone, and points the branch of the project at `root` to it.
 
-    A branch that has this tree on this base already keeps its commit, also where environment.lock differs: equal results
-    that a run has restored can be recorded as those of another machine.
+    A branch that has this tree on this base already keeps its commit, also where environment.lock differs: equal
+    results that a run has restored can be recorded as those of another machine.
 
     Raises:
         InvalidInput: see `check_free`.
