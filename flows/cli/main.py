@@ -12,13 +12,20 @@ from flows.cli.verbs import VERBS, add_arguments, call
 from flows.core.libraries import REMOTE_LIBRARIES
 from flows.core.project import enter_project
 from flows.core.signals import exit_now, raise_keyboard_interrupt, repair_inherited_state
-from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError, InvalidInput, OutputError, exit_with
+from stages.base.errors import (
+    EXIT_BROKEN_PIPE,
+    EXIT_DONE,
+    EXIT_FAILED,
+    InkflowError,
+    InvalidInput,
+    OutputError,
+    exit_with,
+)
 from stages.base.suggestions import did_you_mean
 
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of standard output
 # Libraries of DVC: their errors are about damaged files, and about remotes without credentials or an answer.
 LIBRARIES = ("dvc.", "dvc_data.", "dvc_objects.", "scmrepo.", "sqlite3", *REMOTE_LIBRARIES)
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 SHORT_USAGE = """usage: inkflow VERB [options]
 
   inkflow init                 set up this DVC project, or a small one in an empty folder

@@ -8,7 +8,6 @@ from tests.support.root import ROOT
 PRINT_THEMSELVES = {
     "flows/core/redaction.py",  # `say`
     "flows/engine/display/plain.py",
-    "flows/engine/display/buffered.py",
     "flows/cli/main.py",
     "flows/cli/output.py",
     "flows/cli/completion.py",

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.cli.main import EXIT_BROKEN_PIPE
 from flows.cli.main import main as inkflow
 from flows.cli.plan import print_table
 from flows.cli.run_summary import RANKING, end_of_run
@@ -26,6 +25,7 @@ from flows.engine.run import GATES, Run
 from flows.engine.types import Outcome, Result
 from flows.experiments.grid import Combination
 from flows.experiments.trials import Trial
+from stages.base.errors import EXIT_BROKEN_PIPE
 from tests.conftest import Toy
 from tests.support.root import ROOT
 from tests.support.terminal import Screen, run_on_terminal

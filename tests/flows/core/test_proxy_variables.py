@@ -19,7 +19,14 @@ PROXY = "http://user:s3cr/et@proxy:3128"
 EXPECTED = "the variable HTTP_PROXY is no URL"
 
 
+def ask_forge() -> object:
+    """Sends a request to a forge."""
+    with forge.client({}) as session:
+        return forge.request(session, "read", "GET", URL)
+
+
 CLIENTS: dict[str, Callable[[], object]] = {
+    "forge": ask_forge,
     "download": lambda: fetch(URL, Path("a.part"), 1_000),
     "other machine": lambda: sources.open_source(Path(), URL),
     "server": lambda: check_server(URL),
@@ -62,7 +69,8 @@ def test_exempt_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_certificates_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests to GitHub use no proxy variables, but the file of certificates, which may be missing."""
+    """The file of certificates that the environment names may be missing."""
+    monkeypatch.delenv("HTTP_PROXY")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/cacert.pem")
     with pytest.raises(InkflowError, match="the network settings cannot be used"), forge.client({}):
         pass
