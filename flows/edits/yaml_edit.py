@@ -11,18 +11,17 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from flows.edits.edited_file import with_ends_of
 from flows.edits.yaml_document import Document, is_identical
+from flows.edits.yaml_nodes import end_of, entry_starts, is_block, value_start, with_node, with_pair
 from stages.base.errors import InvalidInput
 from stages.base.suggestions import unknown_name_message
 
 PLAIN = re.compile(r"[A-Za-z_][\w./+-]*")  # text without quotes, except the words that YAML reads as another type
 NEW_NAME = re.compile(r"[^\W\d][\w-]*|0|[1-9]\d{0,8}")
 NOT_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # which JSON leaves as they are
-SPACE = r"(?>[ \t\r\n]+|#[^\r\n]*|[&!]\S*)*+"  # space, comments, anchors and tags
-ALIAS = re.compile(r"\*[^\s,\[\]{}]+")
 SHORT = 100  # characters of a mapping on one line
 MAX_REASON = 200  # characters of a parser's message
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -121,8 +120,8 @@ def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> st
     old = next((pair for pair in node.value if str(pair[0].value) == name), None)
     if old is None:
         indent = " " * node.value[0][0].start_mark.column
-        return _add(text, node, _block_text(name, entry, indent).removeprefix(indent))
-    if _is_block(old[1]) and _has_all_keys(entry, old[1]):
+        return with_pair(text, node, _block_text(name, entry, indent).removeprefix(indent))
+    if is_block(old[1]) and _has_all_keys(entry, old[1]):
         for key, value in entry.items():
             is_nested = isinstance(value, dict) and any(str(child.value) == key for child, _ in old[1].value)
             pairs = {f"{key}.{inner}": item for inner, item in value.items()} if is_nested else {key: value}
@@ -130,7 +129,7 @@ def _with_entry(text: str, section: str, name: str, entry: dict[str, Any]) -> st
                 text = _with_value(text, f"{section}.{name}.{path}", item)
         return text
     start = old[0].start_mark
-    end = _end(text, old[1], _behind(text, old[0].end_mark.index, ":"))
+    end = end_of(text, old[1], value_start(text, old[0]))
     return text[: start.index] + _block_text(name, entry, " " * start.column).lstrip() + text[end:]
 
 
@@ -161,16 +160,11 @@ def _with_value(text: str, key: str, value: Any) -> str:
                 f"--set {key}: there is no key {last!r}, and it cannot be a new one: expected a letter, then letters, "
                 "digits, _ and -"
             )
-        return _add(text, node, f"{last}: {_flow_text(value)}")
+        return with_pair(text, node, f"{last}: {_flow_text(value)}")
     old, start = _child(text, node, last, key)
     if is_identical(Document(text).value_at(key.split(".")), value):
         return text
-    end = _end(text, old, start)
-    if not (_is_block(old) or _is_empty(old)):
-        return text[: old.start_mark.index] + _flow_text(value) + text[end:]
-    line_end = len(text[:start]) + len(text[start:].partition("\n")[0].rstrip())
-    kept = text[start:line_end] if line_end < old.start_mark.index else ""  # a comment behind the key
-    return f"{text[:start]} {_flow_text(value)}{kept}{text[max(end, start + len(kept)) :]}"
+    return with_node(text, old, start, _flow_text(value))
 
 
 def _flow_text(value: Any) -> str:
@@ -205,9 +199,9 @@ def _child(text: str, node: Node, name: str, key: str) -> tuple[Node, int]:
     """
     if isinstance(node, MappingNode) and name in _names(node):
         before, value = next(pair for pair in node.value if str(pair[0].value) == name)
-        return _not_alias(value, _behind(text, before.end_mark.index, ":"), key)
+        return _not_alias(value, value_start(text, before), key)
     if isinstance(node, SequenceNode) and name.isdecimal() and int(name) < len(node.value):
-        return _not_alias(node.value[int(name)], _starts(text, node)[int(name)], key)
+        return _not_alias(node.value[int(name)], entry_starts(text, node)[int(name)], key)
     if isinstance(node, MappingNode):
         raise InvalidInput(f"--set {key}: {unknown_name_message('key', name, _names(node))}")
     parent = key[: key.rindex(f".{name}")]
@@ -222,70 +216,3 @@ def _not_alias(node: Node, start: int, key: str) -> tuple[Node, int]:
             "or write the value out in place of the alias"
         )
     return node, start
-
-
-def _behind(text: str, start: int, sign: str) -> int:
-    """Returns the index behind the `:` or `-` that follows `start`; `start` if none does, as in `{key}`."""
-    found = re.compile(f"{SPACE}{sign}").match(text, start)
-    return found.end() if found else start
-
-
-def _starts(text: str, node: SequenceNode) -> list[int]:
-    """Returns the index behind which each entry of a list is written, and the end of the last one."""
-    starts, end = [], int(node.start_mark.index)
-    for item in node.value:
-        starts.append(end if node.flow_style else _behind(text, end, "-"))
-        end = _end(text, item, starts[-1])
-    return [*starts, end]
-
-
-def _is_block(node: Node) -> bool:
-    return isinstance(node, MappingNode | SequenceNode) and not node.flow_style and bool(node.value)
-
-
-def _is_empty(node: Node) -> bool:
-    """Returns whether there is no text of the value; its marks may be lines behind its key."""
-    return isinstance(node, ScalarNode) and bool(node.start_mark.index == node.end_mark.index)
-
-
-def _end(text: str, node: Node, start: int) -> int:
-    """Returns the index after the last character of what is written behind the index `start`: `node`, or an alias.
-
-    The end mark of a block includes the space after it.
-    """
-    if node.start_mark.index < start:
-        alias = ALIAS.search(text, start)
-        return alias.end() if alias else start
-    if _is_empty(node):
-        return start
-    if isinstance(node, ScalarNode) and node.style in ("|", ">"):
-        return _end_of_lines(text[: node.end_mark.index], text[node.start_mark.index :].partition("\n")[0])
-    if not _is_block(node):
-        return int(node.end_mark.index)
-    if isinstance(node, SequenceNode):
-        return _starts(text, node)[-1]
-    key, value = node.value[-1]
-    return _end(text, value, _behind(text, key.end_mark.index, ":"))
-
-
-def _end_of_lines(text: str, header: str) -> int:
-    """Returns the index after the last line of a literal or folded value at the end of `text`."""
-    is_kept = "+" in header.partition("#")[0]  # the empty lines belong to the value
-    return len(text.removesuffix("\n").removesuffix("\r") if is_kept else text.rstrip())
-
-
-def _add(text: str, node: MappingNode, entry: str) -> str:
-    """Returns `text` with `entry` added at the end of the mapping `node`."""
-    if node.flow_style and not node.value:
-        end = node.end_mark.index - 1
-        return text[:end].rstrip() + entry + text[end:]
-    key, value = node.value[-1]
-    end = _end(text, value, _behind(text, key.end_mark.index, ":"))
-    if node.flow_style:
-        return f"{text[:end]}{' ' * _is_empty(value)}, {entry}{text[end:]}"  # `{b:, c: 1}` has a key `b:,`
-    end = text.find("\n", end)
-    end = len(text) if end < 0 else end
-    first = node.value[0][0].start_mark
-    before = text[: first.index].rstrip(" ")
-    width = first.index - len(before) + 1 if before.endswith("?") else 0  # of the sign in `? key`
-    return f"{text[:end]}\n{' ' * (first.column - width)}{entry}{text[end:]}"

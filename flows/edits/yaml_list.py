@@ -3,10 +3,14 @@
 import json
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from flows.edits.yaml_document import Document
+from flows.edits.yaml_nodes import end_of, entry_starts, value_start, with_node, with_pair
 from stages.base.errors import InvalidInput
 
 PLAIN = re.compile(r"[\w.][\w./+@-]*")  # text without quotes
@@ -49,32 +53,66 @@ def edit_list(text: str, path: Sequence[str], add: Sequence[str], remove: Collec
         before: the entry before which new ones are added; None for the end.
 
     Raises:
-        InvalidInput: the list is shared through an anchor, is no list, or has no line of its own for an entry.
+        InvalidInput: the list is shared through an anchor, is no list, or has no line of its own for an entry; or its
+            text cannot be changed without another change of the document.
     """
-    root = YAML().compose(text)
+    root, document = YAML().compose(text), Document(text)
     node = _find(root, path)
     if node is None:
-        return _create(text, _find(root, path[:-1]), path, add)
-    if not isinstance(node, SequenceNode):
-        raise InvalidInput(f"{_dotted(path)} is no list but {str(node.value)!r}; edit it by hand")
-    own = [item for item in node.value if isinstance(item, ScalarNode) and _is_inside(item, node)]
-    for entry in sorted(set(remove) - {item.value for item in own}):
-        raise InvalidInput(f"{_dotted(path)} has no entry {entry!r} of its own; edit it by hand")
-    kept = [item for item in node.value if item not in own or item.value not in remove]
-    if node.flow_style or not (kept or add):
-        return _rewrite(text, node, kept, add, before)
+        changed, entries = _create(text, _find(root, path[:-1]), path, add), list(add)
+    else:
+        if not isinstance(node, SequenceNode):
+            raise InvalidInput(f"{_dotted(path)} is no list but {str(node.value)!r}; edit it by hand")
+        own = [item for item in node.value if isinstance(item, ScalarNode) and _is_inside(item, node)]
+        for entry in sorted(set(remove) - {item.value for item in own}):
+            raise InvalidInput(f"{_dotted(path)} has no entry {entry!r} of its own; edit it by hand")
+        kept = [item not in own or item.value not in remove for item in node.value]
+        place = next((number for number, item in enumerate(node.value) if item.value == before), len(kept))
+        entries = _joined(document.value_at(path), kept, add, place)
+        if node.flow_style:
+            changed = _rewrite(text, node, kept, add, place)
+        elif entries:
+            changed = _edit_lines(text, node, kept, add, place)
+        else:
+            parent = _find(root, path[:-1])
+            assert isinstance(parent, MappingNode)
+            key = next(key for key, value in parent.value if value is node)
+            changed = with_node(text, node, value_start(text, key), "[]")
+    if not _is_right(document, changed, path, entries):
+        raise InvalidInput(f"{_dotted(path)} cannot be changed in the text without other changes; edit it by hand")
+    return changed
+
+
+def _is_right(document: Document, changed: str, path: Sequence[str], entries: Sequence[Any]) -> bool:
+    try:
+        return document.is_changed_to(changed, path, entries)
+    except (YAMLError, ValueError):
+        return False
+
+
+def _joined(items: Sequence[Any], kept: Sequence[bool], add: Sequence[Any], place: int) -> list[Any]:
+    """Returns the items that are kept, with those to `add` before the number `place`."""
+    numbers = [number for number, is_kept in enumerate(kept) if is_kept]
+    before = [items[number] for number in numbers if number < place]
+    return [*before, *add, *(items[number] for number in numbers if number >= place)]
+
+
+def _edit_lines(text: str, node: SequenceNode, kept: Sequence[bool], add: Sequence[str], place: int) -> str:
+    """Returns `text` with other entries in a list whose entries have lines of their own."""
     newline = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
-    if not lines[-1].endswith("\n"):
-        lines[-1] += newline
-    indent = lines[node.start_mark.line][: node.start_mark.column]
-    added = [f"{indent}- {_quoted(entry, flow=False)}{newline}" for entry in add]
-    place = next((item.start_mark.line for item in node.value if item.value == before), None)
-    if place is None:
-        place = _last_line(node) + 1
-    dropped = {item.start_mark.line for item in node.value if item not in kept}
-    result = "".join(line for number, line in enumerate(lines[:place]) if number not in dropped) + "".join(added)
-    result += "".join(line for number, line in enumerate(lines[place:], place) if number not in dropped)
+    lines = text.removesuffix("\n").removesuffix("\r").split("\n")
+    lines = [f"{line}\n" for line in lines[:-1]] + [lines[-1] + newline]
+    starts = entry_starts(text, node)
+    ends = [end_of(text, item, start) for item, start in zip(node.value, starts, strict=False)]
+    first, last = ([text.count("\n", 0, index) for index in indices] for indices in (starts[:-1], ends))
+    dropped = {
+        line for number, is_kept in enumerate(kept) for line in range(first[number], last[number] + 1) if not is_kept
+    }
+    indent = lines[first[0]][: node.start_mark.column]
+    lines_before = first[place] if place < len(kept) else last[-1] + 1
+    added = "".join(f"{indent}- {_quoted(entry, flow=False)}{newline}" for entry in add)
+    rest = [line if number not in dropped else "" for number, line in enumerate(lines)]
+    result = "".join(rest[:lines_before]) + added + "".join(rest[lines_before:])
     return result if text.endswith("\n") else result.removesuffix(newline)
 
 
@@ -109,8 +147,7 @@ def _create(text: str, parent: Node | None, path: Sequence[str], entries: Sequen
     assert isinstance(parent, MappingNode) and parent.value
     name = path[-1]
     if parent.flow_style:
-        end = parent.end_mark.index - 1
-        return f"{text[:end].rstrip()}, {name}: {_flow(entries)}{text[end:]}"
+        return with_pair(text, parent, f"{name}: {_flow(entries)}")
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
     first = parent.value[0][0].start_mark
@@ -124,15 +161,11 @@ def _create(text: str, parent: Node | None, path: Sequence[str], entries: Sequen
     return "".join([*lines[:place], *block, *lines[place:]])
 
 
-def _rewrite(text: str, node: SequenceNode, kept: Sequence[Node], add: Sequence[str], before: str | None) -> str:
-    """Returns `text` with the list on one line, or empty."""
-    texts = [text[item.start_mark.index : item.end_mark.index] for item in kept]
-    place = next((number for number, item in enumerate(kept) if item.value == before), len(kept))
-    texts[place:place] = [_quoted(entry, flow=True) for entry in add]
-    end = node.end_mark.index
-    if not node.flow_style:  # the end mark of a block includes the space after it
-        end = node.value[-1].end_mark.index
-    return f"{text[: node.start_mark.index]}[{', '.join(texts)}]{text[end:]}"
+def _rewrite(text: str, node: SequenceNode, kept: Sequence[bool], add: Sequence[str], place: int) -> str:
+    """Returns `text` with other entries in a list in brackets, on one line."""
+    texts = [text[item.start_mark.index : item.end_mark.index] for item in node.value]
+    texts = _joined(texts, kept, [_quoted(entry, flow=True) for entry in add], place)
+    return f"{text[: node.start_mark.index]}[{', '.join(texts)}]{text[node.end_mark.index :]}"
 
 
 def _flow(entries: Sequence[str]) -> str:
@@ -144,12 +177,6 @@ def _quoted(entry: str, *, flow: bool) -> str:
     plain = entry if flow else re.sub(r"\$\{[\w.]+\}", "x", entry)
     is_plain = PLAIN.fullmatch(plain) and not NOT_TEXT.fullmatch(plain)
     return entry if is_plain else json.dumps(entry, ensure_ascii=False)
-
-
-def _last_line(node: Node) -> int:
-    while isinstance(node, MappingNode | SequenceNode) and not node.flow_style and node.value:
-        node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
-    return int(node.end_mark.line)
 
 
 def _dotted(path: Sequence[str]) -> str:

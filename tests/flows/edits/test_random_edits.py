@@ -1,4 +1,7 @@
-"""Random edits of random YAML documents: each is made as it was asked for, or refused."""
+"""Random edits of random YAML documents: each is made as it was asked for, or refused.
+
+The environment variable INKFLOW_EXAMPLES sets the number of edits, which then are other ones each time.
+"""
 
 import os
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from stages.base.yaml_text import parse_yaml
 from tests.flows.edits.random_yaml import VALUES, Line, Path, documents
 
 EXAMPLES = int(os.environ.get("INKFLOW_EXAMPLES", "200"))
+OPTIONS = settings(max_examples=EXAMPLES, derandomize="INKFLOW_EXAMPLES" not in os.environ)
 
 
 def paths(content: Any, parent: Path = ()) -> Iterator[Path]:
@@ -49,7 +53,7 @@ def check(lines: list[Line], changed: str, path: Path, value: Any) -> None:
             assert not part or part in rest, f"{part!r} is not in {changed!r}"  # an empty line may belong to a text
 
 
-@settings(max_examples=EXAMPLES)
+@settings(OPTIONS)
 @given(documents(with_rare=False), VALUES, st.data())
 def test_an_edit_changes_its_value_alone(lines: list[Line], value: Any, data: st.DataObject) -> None:
     """A document of usual forms gets the value at the key, and nothing else changes."""
@@ -58,7 +62,7 @@ def test_an_edit_changes_its_value_alone(lines: list[Line], value: Any, data: st
     check(lines, set_value(text, ".".join(path), value), path, value)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(OPTIONS)
 @given(documents(with_rare=True), VALUES, st.data())
 def test_an_edit_is_right_or_refused(lines: list[Line], value: Any, data: st.DataObject) -> None:
     """A document with anchors, aliases, keys without a colon and no end of its last line may refuse the value."""
