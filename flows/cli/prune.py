@@ -21,6 +21,7 @@ from flows.core.values import counted
 from flows.dvc_repo.recovery import end_leftovers
 from flows.dvc_repo.run_cache_gc import Cache, RunCacheEntry, locked_cache, referenced_hashes
 from flows.dvc_repo.versions.experiments import remove_clones
+from flows.dvc_repo.versions.unfinished_work import FOLDERS
 from flows.engine.output_backup import restore_all
 from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
@@ -28,7 +29,7 @@ from flows.registry.model_files import folders_without_stage
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import is_folder
 
-LEFTOVERS = (Path(".inkflow/checkpoints"), Path(".inkflow/downloads"), Path(".inkflow/up/storage"), SHARING)
+LEFTOVERS = (*FOLDERS, Path(".inkflow/up/storage"), SHARING)
 
 
 @dataclass(frozen=True)

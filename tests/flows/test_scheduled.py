@@ -98,6 +98,18 @@ def test_a_failed_run_leaves_nothing(deployed: Deployed) -> None:
 
 
 @pytest.mark.farm
+def test_a_later_run_goes_on_with_what_a_failed_one_left(deployed: Deployed) -> None:
+    """A stage of a run with settings finds the checkpoint of an earlier run, whose clone was removed."""
+    kept = ".inkflow/checkpoints/half"
+    graph = DIAMOND.replace("cp in out", f"if test -e {kept}; then cp in out; else touch {kept}; exit 3; fi")
+    deployed.toy.write({"dvc.yaml": graph})
+    commit(deployed.toy.folder)
+    assert deployed.run(settings={"knobs.speed": 7}, targets=["source"])[0] == "Failed"
+    assert deployed.run(settings={"knobs.speed": 7}, targets=["source"])[0] == "Completed"
+    assert not (deployed.toy.folder / kept).exists()  # the project's own runs have other files
+
+
+@pytest.mark.farm
 def test_no_experiments_without_git(deployed: Deployed) -> None:
     """If DVC does not use git, a run with settings fails with one sentence before a stage runs."""
     dvc("config", "core.no_scm", "true")
