@@ -161,8 +161,9 @@ def client(headers: Mapping[str, str]) -> Iterator[httpx.Client]:
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         raise ForgeFailed("the token has characters that no token has, such as a line feed; set it again")
     try:
-        # httpx reads the variables of proxies without a transport alone
-        transport = None if urllib.request.getproxies() else httpx.HTTPTransport(retries=CONNECT_RETRIES)
+        # httpx reads the proxy variables only if it is given no transport
+        has_proxy = bool(urllib.request.getproxies().keys() - {"no"})
+        transport = None if has_proxy else httpx.HTTPTransport(retries=CONNECT_RETRIES)
         session = httpx.Client(headers=dict(headers), timeout=TIMEOUT_S, transport=transport)
     except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # proxies, certificates
         raise ForgeFailed(f"the network settings cannot be used ({network_reason(error)})") from error

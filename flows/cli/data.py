@@ -20,7 +20,7 @@ from flows.core.stage_program import run_program
 from flows.edits.edited_file import write_edited
 from stages.base.config import Name
 from stages.base.errors import EXIT_DONE, InvalidInput, OutputError
-from stages.base.files import remove_abandoned
+from stages.base.files import is_folder, remove_abandoned
 from stages.base.shown_text import one_line, url_secrets
 
 MADE = ("data", "models", "evaluation", "reports", ".inkflow")  # folders that the pipeline writes
@@ -161,7 +161,7 @@ def _in_project(arguments: argparse.Namespace, root: Path) -> dict[str, str] | N
     given, folder = Path(location), root.resolve()
     named = given.parent.resolve() / given.name  # a link keeps its name
     is_own = named.parent == folder / OWN  # also where DVC linked it there
-    if given.is_dir() or not (is_own or all(_is_kept(path, folder) for path in (named, given.resolve()))):
+    if is_folder(given) or not (is_own or all(_is_kept(path, folder) for path in (named, given.resolve()))):
         return None
     return {"path": named.relative_to(folder).as_posix()}
 

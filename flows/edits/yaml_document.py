@@ -7,6 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
+from flows.edits.exact_value import exact_text
 from stages.base.yaml_text import parse_yaml
 
 MARK = "\0 the new value"  # stands for it in the old document
@@ -58,7 +59,7 @@ class Document:
 
 def is_identical(one: Any, other: Any) -> bool:
     """Returns whether two values are equal and of the same types, in lists and mappings too; NaN equals NaN."""
-    return _is_same(one, other, MARK)
+    return exact_text(one) == exact_text(other)
 
 
 def _child(node: Node, name: str) -> Node:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from flows.core.redaction import also_masked
 
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+OLD_DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"  # Prefect still reads it
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
 HOSTS = "INKFLOW_UP_HOSTS"  # for our middleware: the names under which requests may address the server
 ORIGIN_HOSTS = "INKFLOW_UP_ORIGIN_HOSTS"  # for it too: the names whose pages may use the server

@@ -29,7 +29,7 @@ from flows.prefect_server.api_client import ServerLost, prefect_client
 from flows.prefect_server.crashes import end_message, forget_stop, note_stop
 from flows.prefect_server.credentials import ADDRESS_FILE, HOME, LOCK, PAGE_FILE, password_hints, write_page
 from flows.prefect_server.database import DATABASE_FILE
-from flows.prefect_server.environment import DATABASE, loopback_variables, variables_set
+from flows.prefect_server.environment import DATABASE, OLD_DATABASE, loopback_variables, variables_set
 from flows.prefect_server.notifications.notifier import Notifier
 from flows.prefect_server.notifications.receivers import NOTIFY, Receiver, Webhook, open_receiver, shown
 from flows.prefect_server.server_check import check_health
@@ -63,7 +63,7 @@ def up(arguments: argparse.Namespace) -> int:
         address = settings.home / ADDRESS_FILE
         address.unlink(missing_ok=True)
         # Secrets for the server and for this process, not for runs.
-        hidden = variables_set(dict.fromkeys((DATABASE, WEBHOOK, NOTIFY)))
+        hidden = variables_set(dict.fromkeys((DATABASE, OLD_DATABASE, WEBHOOK, NOTIFY)))
         with hidden, Supervisor(root, settings.home) as supervisor, _notifications(settings) as notify:
             started = datetime.now(UTC)
             supervisor.add("server", _server_arguments(settings), settings.server_environment())

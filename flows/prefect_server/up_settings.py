@@ -22,6 +22,7 @@ from flows.prefect_server.environment import (
     HEARTBEAT,
     HOSTS,
     NO_ANALYTICS,
+    OLD_DATABASE,
     ORIGIN_HOSTS,
     ORIGINS,
     PASSWORD,
@@ -127,9 +128,10 @@ def read_settings(arguments: argparse.Namespace, root: Path) -> Settings:
     if webhook and not _is_web_url(webhook):
         raise InvalidInput("the webhook is not a URL: expected http://... or https://...")
     notify = check_receivers([*arguments.notify, *os.environ.get(NOTIFY, "").split()])
-    database = arguments.database or os.environ.get(DATABASE) or None
+    given = {"--database": arguments.database} | {name: os.environ.get(name) for name in (DATABASE, OLD_DATABASE)}
+    origin, database = next(((name, url) for name, url in given.items() if url), ("", None))
     if database:
-        check_database(database, "--database" if arguments.database else DATABASE)
+        check_database(database, origin)
     else:
         check_undamaged(root / HOME / DATABASE_FILE)
     password = _read_password(root / HOME)

@@ -10,7 +10,7 @@ from stages.base.shown_text import url_secrets
 
 DVC_CONFIG = (".dvc/config", ".dvc/config.local")
 ENV_FILE = re.compile(r"\.env(\.(?!example|sample|template|dist)[\w.-]+)?|[\w.-]+\.env")
-VARIABLE = re.compile(r"""^\s*(?:export\s+)?(\w+)\s*=\s*(["']?)(.*?)\2\s*$""", re.MULTILINE)
+VARIABLE = re.compile(r"""^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(["']?)(.*?)\2[ \t\r]*$""", re.MULTILINE)
 PLACEHOLDER = re.compile(r"[{}<>$]|^[%*]")  # {password}, <password>, $PASSWORD, %s, ***: no password
 FILE = re.compile(r'^(?:---|\+\+\+) "?[ab]/(.*?)"?\t?$')
 SECTION = re.compile(r"^diff --git ", re.MULTILINE)
@@ -26,10 +26,10 @@ def secret_in_patch(difference: bytes) -> tuple[str, str] | None:
     """
     for section in SECTION.split(difference.decode(errors="replace"))[1:]:
         header, _, body = section.partition("\n@@")
-        names = [found[1] for line in header.splitlines() if (found := FILE.match(line))]
+        names = [found[1] for line in header.split("\n") if (found := FILE.match(line))]
         if not names:  # a binary file, or only a change of its name or mode
             continue
-        lines = body.splitlines()[1:]  # the first one is the rest of the line with @@
+        lines = body.split("\n")[1:]  # the first one is the rest of the line with @@
         changed = "\n".join(line[1:] for line in lines if line.startswith(("+", "-")))
         everything = "\n".join(line[1:] for line in lines)
         if secret := next(_secrets(names[-1], changed, everything), None):

@@ -13,7 +13,6 @@ Each message is one sentence: what, got, expected, what to do. EX_UNAVAILABLE is
 """
 
 import errno
-import io
 import os
 import resource
 import select
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from stages.base.shown_text import shown_text
+from stages.base.streams import escape_unencodable
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -134,8 +134,7 @@ def exit_with(main: Callable[[], int]) -> int:
     program ends without a message.
     """
     _silence_destructors()
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    escape_unencodable()
     try:
         code = main()
         _flush_pipe()
@@ -178,7 +177,7 @@ def unread_output() -> Iterator[None]:
 
 def _is_output_closed(error: BaseException) -> bool:
     """Returns whether nothing reads standard output any more; then the rest of the output goes nowhere."""
-    if not isinstance(error, BrokenPipeError):
+    if not isinstance(error, BrokenPipeError) or sys.stdout is None:
         return False
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)

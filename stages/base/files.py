@@ -170,7 +170,8 @@ def require_replaceable(folder: Path, names: Collection[str]) -> None:
         raise InvalidInput(f"{folder}: is a file; name a folder")
     advice = "name a new or empty folder, or one that this program wrote"
     for place in (folder, *_temporary_folders(folder.resolve())):
-        others = sorted({path.name for path in place.iterdir()} - set(names)) if place.is_dir() else []
+        found = {path.name for path in place.iterdir()} if place.is_dir() else set()
+        others = sorted(name for name in found - set(names) if not TEMPORARY.fullmatch(name))  # of a killed write
         if others:
             raise InvalidInput(f"{place}: has other files, such as {others[0]}, which would be deleted; {advice}")
         advice = "move it away, or name another folder"

@@ -129,6 +129,8 @@ def network_reason(error: Exception) -> str:
 
     That part can be one of a password: of a proxy variable, which is named.
     """
+    if isinstance(error, ImportError):  # of httpx
+        return f"{error}; or name the host in the variable NO_PROXY"
     if type(error).__name__ != "InvalidURL":  # of httpx, and of http.client
         return str(error) or type(error).__name__
     for name, value in os.environ.items():

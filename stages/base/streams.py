@@ -18,7 +18,7 @@ def tell(text: str) -> None:
 def escape_unencodable() -> None:
     """Lets standard output and standard error write the characters that their encoding lacks as escapes of Python."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":  # else it keeps the bytes of names
             stream.reconfigure(errors="backslashreplace")
 
 

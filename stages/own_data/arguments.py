@@ -65,7 +65,12 @@ def _add_reading_options(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--grey", action="store_true", help="convert colour images to grey")
     parser.add_argument("--pixels", type=float, nargs=2, metavar=("BLACK", "WHITE"), help="range of the pixel values")
     parser.add_argument("--class-names", type=_names, metavar="A,B,...", help="names of the classes, in their order")
-    parser.add_argument("--max-bytes", type=int, metavar="N", help=f"largest size of a file, unpacked ({MAX_BYTES:,})")
+    parser.add_argument(
+        "--max-bytes",
+        type=int,
+        metavar="N",
+        help=f"largest size of a file, and of all arrays, unpacked ({MAX_BYTES:,})",
+    )
 
 
 def location(text: str) -> str:
@@ -73,6 +78,8 @@ def location(text: str) -> str:
     if is_url(text):
         return text
     path = _path(text)
+    if path.name == "..":
+        return str(path.resolve())
     return str(path.parent.resolve() / path.name if ".." in path.parts else path)
 
 

@@ -179,12 +179,13 @@ def _counts(cells: Sequence[str]) -> bool:
 def _is_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     """Returns whether the first line has names: texts above numbers, or the name of a label.
 
-    Beside numbers that do not count, which are pixels, a single letter is a label, and so is a word above its like.
+    Beside numbers of which some are equal, which are pixels, a single letter is a label, and so is a word above its
+    like: the names of columns are all different.
     """
     texts = [(i, cell) for i, cell in enumerate(first) if cell and not is_number(cell)]
     named = [(i, word) for i, cell in texts for word in set(words(cell)) & LABEL_WORDS]
     numbers = [cell for cell in first if is_number(cell)]
-    if numbers and not _counts(numbers):
+    if len(set(numbers)) < len(numbers):  # pixels; the names of columns do not repeat
         below = {i: {word for row in others if i < len(row) for word in words(row[i])} for i, _ in named}
         return any(len(word) > 1 and word not in below[i] for i, word in named)
     second = others[0] if others else []

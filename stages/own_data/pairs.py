@@ -9,6 +9,7 @@ from stages.own_data.pieces import IMAGE_WORDS, LABEL_WORDS, PART_WORDS, Piece, 
 ENDS = re.compile(r"(\.(npy|npz|idx|mat|gz))+$|[.-]idx\d(-\w+)?(\.gz)?$", re.IGNORECASE)  # idx3-ubyte of the IDX form
 TOKEN = re.compile(r"t10k|[^\W\d_]+|\d+")
 KIND_WORDS = IMAGE_WORDS | LABEL_WORDS | PART_WORDS.keys()
+Key = tuple[str | None, ...]
 REMEDY = "name each pair alike, such as a_images.npy and a_labels.npy, or add one file that has both"
 
 
@@ -38,14 +39,17 @@ def paired(pieces: Sequence[Piece]) -> list[Piece]:
 
 def _partners(images: Sequence[Piece], labels: Sequence[Piece]) -> list[Piece]:
     """Returns the files of labels in the order of those of images."""
-    by_key: list[dict[tuple[str | None, ...], Piece]] = [{}, {}]
+    keys: dict[int, Key] = {id(piece): _key(piece.source) for piece in (*images, *labels)}
+    if any(len({keys[id(piece)] for piece in files}) < len(files) for files in (images, labels)):
+        keys = {id(piece): (piece.folder, *keys[id(piece)]) for piece in (*images, *labels)}  # equal names in folders
+    by_key: list[dict[Key, Piece]] = [{}, {}]
     for found, files in zip(by_key, (images, labels), strict=True):
         for piece in files:
-            other = found.setdefault(_key(piece.source), piece)
+            other = found.setdefault(keys[id(piece)], piece)
             if other is not piece:
                 raise DataError(
-                    f"{other.source} and {piece.source} have the same name without the words of images and "
-                    f"labels, so it is not certain which labels belong to which images; {REMEDY}"
+                    f"{other.source} and {piece.source} have the same name without the words of "
+                    f"images and labels, so it is not certain which labels belong to which images; {REMEDY}"
                 )
     first, second = by_key
     for key, piece in first.items():
@@ -57,7 +61,7 @@ def _partners(images: Sequence[Piece], labels: Sequence[Piece]) -> list[Piece]:
     return [second[key] for key in first]
 
 
-def _key(name: str) -> tuple[str | None, ...]:
+def _key(name: str) -> Key:
     """Returns the part that a file's name says, and its words and numbers that do not say what the file holds."""
     tokens = TOKEN.findall(split_name(ENDS.sub("", name)))
     return part_of(name), *(token for token in tokens if token not in KIND_WORDS)

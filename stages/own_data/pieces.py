@@ -40,6 +40,7 @@ class Piece:
 
     Attributes:
         source: name of the file, for messages.
+        folder: that of the file.
         part: TRAIN, TEST, VALIDATION, or None if the file does not say it.
         images: any numbers, one image along an axis that `images.py` finds; None if the file has labels only.
         labels: any values, (n,), (n, 1) or one-hot; None if the file has images only.
@@ -58,6 +59,7 @@ class Piece:
     notes: list[str] = field(default_factory=list)
     weights: NDArray[Any] | None = None
     groups: NDArray[Any] | None = None
+    folder: str = ""
     choice: Choice | None = None
 
 

@@ -95,10 +95,13 @@ def _read(files: Sequence[File], options: Options) -> Found:
     pieces: list[Piece] = []
     for file in files:
         try:
-            pieces += _read_file(file, options)
+            found = _read_file(file, options)
         except DataError as error:
             prefix = "" if str(error).startswith((str(file.path), f"{file.name}:")) else f"{file.name}: "
             raise DataError(f"{prefix}{error}") from error
+        for piece in found:
+            piece.folder = str(file.path.parent)
+        pieces += found
     return assemble(pieces, options)
 
 
@@ -174,7 +177,7 @@ def _entry(name: str, found: Found, options: Options) -> dict[str, Any]:
 
 
 def _check_size(found: Found, max_bytes: int) -> None:
-    """Compares the size of the npz file with the limit, which the stage `download` would find exceeded."""
+    """Compares the size of the npz file with the limit: one that the stage `download` refuses is refused here."""
     arrays = found.arrays.by_name() | found.groups
     size = sum(array.nbytes + HEADERS for array in arrays.values())
     if size > max_bytes:

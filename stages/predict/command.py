@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.base.errors import EXIT_FAILED, InvalidInput
+from stages.base.errors import EXIT_BROKEN_PIPE, InvalidInput
 from stages.base.files import exists, is_folder
 
 PARQUET_MAGIC = b"PAR1"
@@ -73,7 +73,7 @@ def predict(arguments: argparse.Namespace) -> int:
             sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-        return EXIT_FAILED
+        return EXIT_BROKEN_PIPE
 
 
 def _check_parquet_path(path: Path, files: Sequence[str]) -> None:

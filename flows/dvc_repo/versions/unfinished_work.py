@@ -9,7 +9,7 @@ OF_CLONES = "clone"  # apart from those of the project's own runs, which may use
 
 
 def keep_unfinished_work(clone: Path, root: Path) -> None:
-    """Lets the stages in a clone go on with what a killed run in an earlier clone left, and leave theirs for later ones.
+    """Lets the stages in a clone go on with what a killed run in an earlier clone left, and leave theirs for others.
 
     The caller holds the lock of the clones, so that one run at a time has these files.
 

@@ -1,1 +1,1 @@
-"""Tests of the rooms flows.edits."""
+"""Tests of the room flows.edits."""

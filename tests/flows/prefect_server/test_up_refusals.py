@@ -5,7 +5,7 @@ import socket
 import psutil
 import pytest
 
-from flows.prefect_server.environment import DATABASE, ORIGINS, PASSWORD
+from flows.prefect_server.environment import DATABASE, OLD_DATABASE, ORIGINS, PASSWORD
 from flows.prefect_server.notifications.receivers import NOTIFY
 from flows.prefect_server.server import Server
 from flows.prefect_server.temporary_server import APP
@@ -76,11 +76,13 @@ def test_damaged_database(toy: Toy, is_named: bool) -> None:
     assert path.read_text() == content
 
 
-def test_database_that_does_not_answer(toy: Toy) -> None:
-    """A database that is down is reported in one sentence with its URL, without the password."""
+@pytest.mark.parametrize("name", ["--database", DATABASE, OLD_DATABASE])
+def test_database_that_does_not_answer(toy: Toy, name: str) -> None:
+    """A database that is down is reported in one sentence with its URL, without the password, whoever names it."""
     toy.write({"prefect.yaml": DEPLOYMENTS})
     url = f"postgresql+asyncpg://me:{SECRET}@127.0.0.1:9/prefect"
-    done = run_up(toy.folder, "--port", str(free_port()), "--database", url)
+    words, variables = ([name, url], {}) if name == "--database" else ([], {name: url})
+    done = run_up(toy.folder, "--port", str(free_port()), *words, **variables)
     assert done.returncode == 1
     assert done.stderr.startswith("error: the database postgresql+asyncpg://me:***@127.0.0.1:9/prefect does not answer")
     assert len(done.stderr.splitlines()) == 1

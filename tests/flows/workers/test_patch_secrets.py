@@ -43,6 +43,8 @@ def clone(tmp_path: Path) -> Path:
             r"Prefect's server would store; move it to \.dvc/config\.local with `dvc remote modify --local`, then",
         ),
         (".env", "export API_TOKEN='Zz9SECRET'", r"of \.env .* \(API_TOKEN\).*; take it out of the file"),
+        (".env", "EMPTY=\n\nAPI_TOKEN=Zz9SECRET", r"of \.env .* \(API_TOKEN\).*"),
+        ("a.py", "a\x0curl = 'https://me:Zz9SECRET@host/x'", r"of a\.py .* \(a password or token in a URL\)"),
         ("a.py", "fetch('https://me:Zz9SECRET@host/x')", r"of a\.py .* \(a password or token in a URL\)"),
         ("a.py", "key = 'Zz9KNOWN'", r"of a\.py .* \(the value of a secret variable, or"),
     ],
@@ -77,7 +79,7 @@ def test_a_credential_beside_a_change_is_not_sent(clone: Path, tmp_path: Path) -
 def test_changes_without_a_secret_are_sent(clone: Path) -> None:
     """Placeholders, ordinary settings, examples of variables, and a secret in DVC's local settings stop no order."""
     (clone / "sub/.dvc/config").write_text(REMOTE.replace("bucket", "other"))
-    (clone / ".env").write_text("REGION=us\nAPI_TOKEN=\nDB_PASSWORD=${PASSWORD}\n")
+    (clone / ".env").write_text("REGION=us\nAPI_TOKEN=\nZONE=europe-west\nDB_PASSWORD=${PASSWORD}\n")
     (clone / ".env.example").write_text("API_TOKEN=changeme\n")
     (clone / "a.py").write_text("url = f'https://{user}:{password}@{host}/x'\npassword = 'of nothing'\n")
     git(clone, "add", "--all", "--force")

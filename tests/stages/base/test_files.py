@@ -131,6 +131,7 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / ".out.old").mkdir()
     (tmp_path / ".out.new").mkdir()
     (tmp_path / ".out.new/own.npy").touch()
+    (tmp_path / ".out.new/.own-17.tmp.npy").touch()
     require_replaceable(folder, ["own.npy"])  # both are of a killed process
     (tmp_path / ".out.old/thesis.tex").touch()
     with pytest.raises(InvalidInput, match=r"\.out\.old: has other files, such as thesis\.tex, .*move it away"):

@@ -121,10 +121,12 @@ def test_the_first_line_is_an_image(tmp_path: Path, add: Add, first: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["y", "label", "Class"])
-def test_the_first_line_is_a_header(tmp_path: Path, add: Add, name: str) -> None:
-    """A name above texts is a header beside numbers that count."""
+@pytest.mark.parametrize("form", ["{number}", "{row}.{column}", "{row}_{column}"])
+def test_the_first_line_is_a_header(tmp_path: Path, add: Add, name: str, form: str) -> None:
+    """A name above texts is a header beside numbers that are all different: they name columns."""
     path = write(tmp_path / "a.csv", list("ABCY") * 10)
-    path.write_text(f"{name},{','.join(map(str, range(SIDE**2)))}\n{path.read_text()}")
+    names = [form.format(number=n, row=n // SIDE, column=n % SIDE) for n in range(SIDE**2)]
+    path.write_text(f"{name},{','.join(names)}\n{path.read_text()}")
     added = add(path, test=[str(path)])
     assert len(added.arrays["x_train"]) == 40
     assert added.entry["class_names"] == [*"ABCY"]

@@ -49,6 +49,16 @@ def test_pairs_have_one_name(tmp_path: Path, add: Add, names: tuple[str, str, st
     check(added.arrays["x_test"], added.arrays["y_test"])
 
 
+def test_pairs_of_equal_names_in_several_folders(tmp_path: Path, add: Add) -> None:
+    """Files with the standard names of MNIST in two folders: a file has its partner in its own folder."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, (images, labels) in zip(folders, (FIRST, SECOND), strict=True):
+        write_idx(folder / "train-images-idx3-ubyte", images)
+        write_idx(folder / "train-labels-idx1-ubyte", labels)
+    added = add(*folders, test=list(map(str, folders)))
+    check(added.arrays["x_train"], added.arrays["y_train"])
+
+
 def test_pairs_of_idx(tmp_path: Path, add: Add) -> None:
     """The numbers of axes in the names of IDX files do not count."""
     for name, (images, labels) in (("letters", FIRST), ("digits-2", SECOND)):
