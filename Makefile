@@ -39,7 +39,7 @@ test: $(READY) ## run the tests; TESTS=tests/stages/params ARGS="-k name" for so
 	@python -m pytest -n auto -m "not farm" $(TESTS) $(ARGS)
 
 test-farm: $(READY) ## run the long tests: several servers and workers, repeated and larger cases, docs/deploy.md
-	@python -m pytest -m farm $(TESTS) $(ARGS)
+	@python -m pytest -n 3 -m farm $(TESTS) $(ARGS)
 
 torture: $(READY) ## try every promise by force for more than an hour and write docs/reliability.md; TESTS, ARGS as above
 	@mkdir -p .inkflow && rm -f .inkflow/torture.broken.txt && date '+{"began_s": %s}' >.inkflow/torture.jsonl
