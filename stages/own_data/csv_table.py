@@ -82,6 +82,8 @@ def _choice(path: Path, layout: Layout, max_bytes: int) -> Choice:
     columns = outer_columns(layout.names)
     values = {column: Values() for column in columns}
     for chunk in _chunks(path, layout, max_bytes, dict.fromkeys(columns, str), list(values)):
+        if list(chunk.columns) != list(values):
+            raise DataError(f"has lines without the {len(layout.names):,} columns of its first line; {REMEDY}")
         for column, seen in values.items():
             texts = chunk[column].dropna()
             seen.add(texts.unique().tolist(), is_complete=len(texts) == len(chunk))

@@ -22,7 +22,7 @@ from flows.engine.planning.change_messages import (
     without_cosmetic,
 )
 from flows.engine.planning.recorded_graph import as_recorded
-from flows.engine.planning.stage_facts import Dependency, Facts, nothing_to_do
+from flows.engine.planning.stage_facts import Dependency, Facts, FileHash, is_executable, nothing_to_do
 from flows.engine.types import Stage
 from tests.flows.engine.test_plan import EMPTY, FakeCache
 
@@ -230,3 +230,10 @@ def test_how_to_get_what_dvc_does_not_keep() -> None:
     checkout = "DVC does not keep it (`cache: false`): `git checkout -- 'm 1'`"
     assert missing_hint("a.dvc", is_recorded=True, uncached="m 1") == checkout
     assert missing_hint("a", is_recorded=True, uncached="m 1") == f"{checkout}, or `dvc unfreeze a` lets the stage run"
+
+
+def test_the_executable_bit_of_a_hash() -> None:
+    """Only a hash that was made with the bit has it; hashes are equal with and without it."""
+    hashes = [FileHash("1", is_executable=True), FileHash("1"), "1"]
+    assert [is_executable(value) for value in hashes] == [True, False, False]
+    assert set(hashes) == {"1"}

@@ -166,6 +166,17 @@ def test_missing_outputs_of_a_frozen_stage(own: Change, hint: str) -> None:
     assert (decision.verdict, decision.reasons[-1]) == (Verdict.MISSING, hint)
 
 
+@pytest.mark.parametrize(
+    ("uncached", "is_checkout"), [((), False), (("out",), True), (("out", "other"), True), (("other",), False)]
+)
+def test_missing_outputs_that_dvc_does_not_keep(uncached: tuple[str, ...], is_checkout: bool) -> None:
+    """Where all missing outputs have `cache: false`, git has them; else the remote may have them."""
+    own, lost = (Change("in", "modified"),), (Change("out", "deleted"),)
+    frozen = Facts(Stage("a", outputs=("out",)), own=own, outputs=lost, tracked=True, uncached=uncached)
+    [decision] = plan([frozen], EMPTY)
+    assert ("git checkout -- out" in decision.reasons[-1]) is is_checkout
+
+
 def test_folder_with_outputs_of_others() -> None:
     """The hash of a folder that several stages write into comes from the cache; if unknown, its reader may run."""
     dependency = Dependency("shop", ("p", "q"), "shop1.dir", "shop1.dir")

@@ -88,6 +88,21 @@ def test_a_mistake_of_the_engine_is_a_failure_of_the_stage() -> None:
     assert isinstance(found.__cause__, KeyError)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a is busy", "a is busy"),
+        ("a: is busy", "a: is busy"),
+        ("any other text", "a: any other text"),
+        ("b failed", "a: b failed"),
+    ],
+)
+def test_a_failure_names_its_stage(text: str, expected: str) -> None:
+    """The message of a failure begins with the name of the stage, once."""
+    found = with_retries("a", StagePolicy(), attempts(InkflowError(text)), lambda *_: None, threading.Event())
+    assert str(found) == expected
+
+
 def started(attempt: Callable[[], Result | InkflowError]) -> Result | InkflowError:
     """Returns the outcome of an attempt in a thread of its own."""
     finished: queue.Queue[tuple[StageEvents, Result | InkflowError]] = queue.Queue()

@@ -110,6 +110,12 @@ def test_labels_that_are_not_certain(tmp_path: Path, refuse: Refuse, labels: lis
     assert message in refuse(write(tmp_path / "a.csv", np.repeat(labels, 20), header=True))
 
 
+def test_lines_without_the_columns_of_the_first(tmp_path: Path, refuse: Refuse) -> None:
+    """A short line in place of the first one is refused in a sentence, before the column of the label is chosen."""
+    (tmp_path / "a.csv").write_text(f",1\n3END.14\n07,{','.join(map(str, range(200)))}\n")
+    assert "has lines without the 2 columns of its first line" in refuse(tmp_path / "a.csv")
+
+
 @pytest.mark.parametrize("first", ["Y", "y", "A", "class 1", "Y1", "?"])
 def test_the_first_line_is_an_image(tmp_path: Path, add: Add, first: str) -> None:
     """A label that could be the name of a column, or that is above a number, is no header beside pixels."""
