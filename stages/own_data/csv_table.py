@@ -82,7 +82,7 @@ def _choice(path: Path, layout: Layout, max_bytes: int) -> Choice:
     columns = outer_columns(layout.names)
     values = {column: Values() for column in columns}
     for chunk in _chunks(path, layout, max_bytes, dict.fromkeys(columns, str), list(values)):
-        if list(chunk.columns) != list(values):
+        if any(column not in chunk.columns for column in columns):
             raise DataError(f"has lines without the {len(layout.names):,} columns of its first line; {REMEDY}")
         for column, seen in values.items():
             texts = chunk[column].dropna()

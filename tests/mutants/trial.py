@@ -190,7 +190,7 @@ def _copy_defaults(function: str, module: ModuleType, changed: dict[str, Any]) -
     owner, _, name = function.rpartition(".")
     old = vars(vars(module).get(owner, module) if owner else module).get(name)
     new = vars(changed.get(owner, module)).get(name) if owner else changed.get(name)
-    old, new = (getattr(item, "__func__", item) for item in (old, new))  # of class and static methods, as `__new__`
+    old, new = getattr(old, "__func__", old), getattr(new, "__func__", new)  # of class and static methods, as `__new__`
     if isinstance(old, FunctionType) and isinstance(new, FunctionType):
         old.__defaults__, old.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
 
