@@ -12,6 +12,7 @@ from stages.data.config import CLASSES
 from stages.own_data.pieces import LABEL_WORDS, Choice, Piece, words
 
 # Numbers as programs write them, such as 7, -1, 7.0 and 7.000e+00 of np.savetxt; 07 and 1e1 can be codes.
+LONGEST = 40  # characters of the name of a column in a message
 PLAIN_NUMBER = re.compile(r"[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE][+-]\d{1,3})?")
 
 
@@ -52,7 +53,7 @@ def named_column(names: Sequence[str], has_names: bool, label: str | None) -> in
             return list(names).index(label)
         if re.fullmatch("-?[0-9]{1,9}", label) and -len(names) <= int(label) < len(names):
             return int(label) % len(names)
-        raise DataError(f"has no column {label} (--label), but {', '.join(names[:4])}, ..., {names[-1]}")
+        raise DataError(f"has no column {label[:LONGEST]} (--label), but {_some(names)}")
     if not has_names:
         return None
     named = [i for i, name in enumerate(names) if set(words(name)) & LABEL_WORDS]
@@ -60,9 +61,14 @@ def named_column(names: Sequence[str], has_names: bool, label: str | None) -> in
         return named[0]
     got = "no column is named as a label" if not named else f"{len(named)} columns are named as labels"
     raise DataError(
-        f"{got} in {', '.join(names[:4])}, ..., {names[-1]}; name it by --label COLUMN, or leave out a file "
-        "without labels, such as Kaggle's test.csv"
+        f"{got} in {_some(names)}; name it by --label COLUMN, or leave out a file without labels, such as Kaggle's "
+        "test.csv"
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Returns the first names of columns and the last one, each cut to its start."""
+    return f"{', '.join(name[:LONGEST] for name in names[:4])}, ..., {names[-1][:LONGEST]}"
 
 
 def outer_columns(names: Sequence[str]) -> tuple[int, int]:

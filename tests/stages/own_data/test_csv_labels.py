@@ -110,6 +110,13 @@ def test_labels_that_are_not_certain(tmp_path: Path, refuse: Refuse, labels: lis
     assert message in refuse(write(tmp_path / "a.csv", np.repeat(labels, 20), header=True))
 
 
+def test_long_names_of_columns_are_cut(tmp_path: Path, refuse: Refuse) -> None:
+    """A message has the start of each name."""
+    (tmp_path / "a.csv").write_text(f"a,{'b' * 3_000}\n1,2\n")
+    message = refuse(tmp_path / "a.csv")
+    assert "no column is named as a label" in message and len(message) < 400
+
+
 def test_lines_without_the_columns_of_the_first(tmp_path: Path, refuse: Refuse) -> None:
     """A short line in place of the first one is refused in a sentence, before the column of the label is chosen."""
     (tmp_path / "a.csv").write_text(f",1\n3END.14\n07,{','.join(map(str, range(200)))}\n")

@@ -3,11 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from stages.report import gates
 from stages.report.check_gates import check_run
 from tests.support.report_data import Run, finish_run, small_digits
 
@@ -55,3 +58,32 @@ def test_too_few_images_to_show_that_a_model_is_worse(
     cut(Run(tmp_path / "accepted"), samples, before)
     (check,) = (check for check in check_run(run.root, tmp_path / "accepted").checks if check.gate == "accepted")
     assert check.status == status and ("too few to tell" in check.sentence) == (status == "not judged")
+
+
+MODEL: Any = SimpleNamespace(name="a", noun="sample", labels=[0.0] * 4, test_name="the test")
+
+
+@pytest.mark.parametrize(
+    ("pair", "status", "words"),
+    [
+        (None, "not judged", "was examined on other samples"),
+        ((-1.0, 0.9, None), "passed", "not shown to be worse"),  # a regression: its test can differ on few samples
+        ((-1.0, 0.01, None), "failed", "worse than"),
+        ((-1.0, 0.9, True), "not judged", "too few to tell"),
+    ],
+)
+def test_a_comparison_of_two_versions(
+    monkeypatch: pytest.MonkeyPatch, pair: tuple[float, float, Any] | None, status: str, words: str
+) -> None:
+    """Versions without common test images are not judged; the bound of six images is that of classifiers."""
+    test = SimpleNamespace(**dict(zip(("difference", "p", "agreement"), pair, strict=True))) if pair else None
+    monkeypatch.setattr(gates, "compare", lambda *_: test and SimpleNamespace(test=test, difference_text="1"))
+    check = gates._not_worse("accepted", MODEL, MODEL, "the other")
+    assert (check.status, words in check.sentence) == (status, True)
+
+
+def test_a_new_model_has_no_accepted_version() -> None:
+    """A model that the accepted version lacks is not judged, whatever its test images."""
+    facts: Any = SimpleNamespace(data=SimpleNamespace(has_same_test_part=lambda _: False), models=[])
+    check = gates._not_worse_than_accepted(facts, MODEL, facts)
+    assert (check.status, check.sentence) == ("not judged", "the accepted version does not exist")

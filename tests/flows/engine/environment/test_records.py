@@ -201,3 +201,13 @@ def test_notices_name_up_to_three_stages() -> None:
     assert [notice[-32:] for notice in notices({"a": (rerun, warn, told)})] == [
         " `inkflow run --force` makes them here"[-32:], " differ from those that dvc.lock names"[-32:],
     ]  # fmt: skip
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
+    """A temporary file in the cache of a process that has ended goes with the next opening; records stay."""
+    folder = tmp_path / "cache" / HISTORY
+    folder.mkdir(parents=True)
+    (folder / f".{'a' * 32}-4999999.tmp").touch()
+    (folder / ("b" * 32)).touch()
+    EnvironmentRecords(tmp_path, tmp_path / "cache")
+    assert [path.name for path in folder.iterdir()] == ["b" * 32]
