@@ -84,3 +84,13 @@ def error(*arguments: str) -> str:
     with pytest.raises(InkflowError) as raised:
         inkflow(arguments)
     return str(raised.value)
+
+
+def make_subproject() -> None:
+    """Makes the current folder, below the root of a repository, a project with one commit."""
+    dvc("init", "-q", "--subdir")
+    Path("dvc.yaml").write_text(PIPELINE)
+    Path(".gitignore").write_text("/.inkflow\n")
+    git("config", "user.name", "Ada")
+    git("config", "user.email", "ada@example.org")
+    commit("one")

@@ -20,7 +20,7 @@ from flows.registry.tags import Registry, trailers, with_trailers
 from stages.report import report
 from tests.conftest import Project, Toy, run_engine
 from tests.flows.engine.helpers import dvc, succeeded
-from tests.flows.registry.conftest import PIPELINE, commit, error, git, held, listed
+from tests.flows.registry.conftest import PIPELINE, commit, error, git, held, listed, make_subproject
 from tests.support.report_shapes import shaped_run
 from tests.support.root import ROOT
 
@@ -125,12 +125,7 @@ def test_in_a_folder_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyP
     project = tmp_path / "sub"
     project.mkdir()
     monkeypatch.chdir(project)
-    dvc("init", "-q", "--subdir")
-    Path("dvc.yaml").write_text(PIPELINE)
-    Path(".gitignore").write_text("/.inkflow\n")
-    git("config", "user.name", "Ada")
-    git("config", "user.email", "ada@example.org")
-    commit("one")
+    make_subproject()
     assert inkflow(["promote", "net", "prod"]) == 0
     assert sorted(git("tag").split()) == ["sub=net#prod#1", "sub=net@v0.0.1"]
     dvc("artifacts", "get", str(tmp_path), "sub:net", "--stage", "prod", "-o", "got")

@@ -9,8 +9,7 @@ from flows.cli.main import main as inkflow
 from flows.core.errors import RegistryFailed
 from flows.registry.model_files import fetch_model
 from tests.conftest import Toy
-from tests.flows.engine.helpers import dvc
-from tests.flows.registry.conftest import PIPELINE, commit, error, git, held, listed
+from tests.flows.registry.conftest import PIPELINE, commit, error, git, held, listed, make_subproject
 
 TEMPLATES = """
 vars: [params.yaml]
@@ -51,12 +50,7 @@ def test_a_folder_that_no_tag_can_have(folder: str, tmp_path: Path, monkeypatch:
     project.mkdir(parents=True)
     monkeypatch.setenv("INKFLOW_PROJECT", str(project))
     with chdir(project):
-        dvc("init", "-q", "--subdir")
-        Path("dvc.yaml").write_text(PIPELINE)
-        Path(".gitignore").write_text("/.inkflow\n")
-        git("config", "user.name", "Ada")
-        git("config", "user.email", "ada@example.org")
-        commit("one")
+        make_subproject()
         sentence = error("promote", "net", "prod")
         assert sentence.startswith(f"the project's folder {folder!r} cannot be in the name of a tag")
         assert f"rename it below {(tmp_path / 'top').resolve()}" in sentence
