@@ -58,8 +58,9 @@ stages:
 """
 # How a command may end beside a run if it does not end right: the sentences that it may say.
 CHANGED = r"(?:first|left|right|last): [^;\n]+ changed while it ran; its result is not recorded, run again$"
-NO_FILE = (  # a checkout removes a file and writes it
-    r"error: first failed \(exit code 1\): FileNotFoundError: [^\n]* 'in'$"
+NO_FILE = (  # a checkout removes a file and writes it; each stage reads params.yaml itself
+    r"error: (?:first|left|right|last) failed \(exit code 1\): "
+    r"(?:FileNotFoundError: [^\n]* '(?:in|params\.yaml)'|KeyError: 'speed')$"
     r"|error: Parameters 'speed' are missing from 'params\.yaml'\.$"
 )
 HELD = (  # by DVC, which does not wait
