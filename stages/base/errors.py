@@ -16,10 +16,12 @@ import errno
 import os
 import resource
 import select
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import NoReturn
 
 from stages.base.shown_text import shown_text
@@ -114,6 +116,7 @@ OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO)  # those after which other 
 LOADER_FAULTS = ("failed to map segment", "Cannot allocate memory", "Too many open files")
 THREAD_FAULTS = ("start new thread", os.strerror(errno.EAGAIN))  # of Python, and of TensorFlow's own threads
 MIN_FREE = 64 << 20  # bytes: libraries allocate memory in large pieces
+NO_THREAD = f"error: there is not enough memory to start a thread; {_MEMORY}\n".encode()  # made while there is memory
 STARTERS = {"fork", "forkpty", "_fork_exec", "fork_exec", "posix_spawn"}  # functions that start processes
 
 
@@ -190,13 +193,23 @@ def _is_output_closed(error: BaseException) -> bool:
 
 
 def _silence_destructors() -> None:
-    """Lets destructors fail without a traceback where the machine is at a limit: the program's own error tells it."""
+    """Lets destructors fail without a traceback where the machine is at a limit: the program's own error tells it.
+
+    A thread without memory to begin ends the program.
+    """
     others = sys.unraisablehook
     if getattr(others, "__module__", "") == __name__:
         return
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        if unraisable.exc_value is None or machine_fault(unraisable.exc_value) is None:
+        thread = getattr(unraisable.object, "__self__", None)
+        started = getattr(thread, "_started", None) if isinstance(thread, Thread) else None
+        if isinstance(started, Event) and not started.is_set():
+            with suppress(OSError):  # the thread could not begin, and Python lets its starter wait for ever
+                os.write(2, NO_THREAD)
+            os.kill(os.getpid(), signal.SIGTERM)
+            started.set()  # the end of the program may wait for the starter
+        elif unraisable.exc_value is None or machine_fault(unraisable.exc_value) is None:
             others(unraisable)
 
     sys.unraisablehook = hook

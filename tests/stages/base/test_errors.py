@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -202,6 +203,26 @@ def test_destructors_without_memory_are_silent() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("error: there is not enough memory")
     assert "MemoryError" not in done.stderr and "ValueError: seen" in done.stderr
+
+
+@pytest.mark.parametrize("starter", ["start()", "Thread(target=start).start()"])
+def test_a_thread_without_memory_to_begin(starter: str) -> None:
+    """The program says so and ends: in Python, `start` waits for ever for a thread that had no memory to begin."""
+    program = (
+        "from threading import Event, Thread\n"
+        "from stages.base.errors import exit_with\n"
+        "class Starved(Thread):\n"
+        "    def _set_ident(self): raise MemoryError\n"
+        "def start(): Starved().start()\n"
+        "def main():\n"
+        f"    {starter}\n"
+        "    Event().wait()\n"
+        "raise SystemExit(exit_with(main))"
+    )
+    call = [sys.executable, "-c", program]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert done.stderr.startswith("error: there is not enough memory to start a thread; close other programs")
 
 
 def test_pipes_that_are_not_ready() -> None:
