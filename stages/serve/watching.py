@@ -16,6 +16,10 @@ from stages.serve.served_model import UNREGISTERED, ModelSlot, ServedModel
 ANSWER_BYTES = 32  # of what is compared of one answer
 PAUSE_S = 5.0  # between two looks at what has come
 MAX_BYTES = 16_000_000  # of samples and answers that wait; further ones are not watched, which changes no share
+LEFT_OUT = (
+    f"more than {MAX_BYTES // 1_000_000} MB of samples came within {PAUSE_S:g} s, so a part of them is watched, which "
+    "is chosen at random within each request; this is said once"
+)
 
 
 class _Seen(NamedTuple):
@@ -37,18 +41,26 @@ class ServerWatch:
         self._log, self._show = log, show
         self._waiting: list[_Seen] = []
         self._bytes = 0
+        self._random = np.random.default_rng(0)
+        self._left_out, self._is_left_out_told = False, False
         self._watcher: Watcher | None = None
         self._sha256 = ""
         self._told = ""
         self._lock = Lock()
 
     def see(self, model: ServedModel, pixels: NDArray[np.float32], predictions: list[Result]) -> None:
-        """Remembers samples (n, *shape) and their answers until the next look."""
-        size = pixels.nbytes + len(predictions) * ANSWER_BYTES
-        if self._bytes + size <= MAX_BYTES:
+        """Remembers samples (n, *shape) and their n answers until the next look: as many as fit, chosen at random."""
+        sample_bytes = pixels[:1].nbytes + ANSWER_BYTES
+        least = 0 if self._waiting else 1  # else a model of larger samples would never be watched
+        count = max(least, (MAX_BYTES - self._bytes) // sample_bytes)
+        if count < len(pixels):
+            self._left_out = True
+            chosen = self._random.choice(len(pixels), count, replace=False)  # a request may be in order of its classes
+            pixels, predictions = pixels[chosen], [predictions[index] for index in chosen]
+        if predictions:
             answers = answers_of([one for one in predictions if isinstance(one, Prediction)])
             self._waiting.append(_Seen(model, pixels, answers))
-            self._bytes += size
+            self._bytes += len(pixels) * sample_bytes
 
     async def run(self, slot: ModelSlot) -> None:
         """Looks every PAUSE_S until it is cancelled, and then once more."""
@@ -67,6 +79,9 @@ class ServerWatch:
                 self._add(seen)
                 watcher = self._watcher_of(model)
                 self._show(watcher.standing() if watcher else {})
+                if watcher and self._left_out and not self._is_left_out_told:
+                    self._is_left_out_told = True
+                    self._log(LEFT_OUT)
             except Exception as error:  # noqa: BLE001 - whatever it is, the server answers on
                 self._sha256, self._watcher = "", None
                 self._tell(f"nothing is watched: {error}")

@@ -1,6 +1,8 @@
 """The server watches what it is asked: in the background, with alarms in the record of its model, and no image."""
 
+import asyncio
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -14,8 +16,9 @@ from stages.predict.model_standing import file_sha256
 from stages.predict.results import Prediction, Result
 from stages.predict.watcher import NO_REFERENCE, watched
 from stages.serve import watching
-from stages.serve.served_model import open_served_model
-from stages.serve.watching import MAX_BYTES, ServerWatch
+from stages.serve.served_model import ModelSlot, open_served_model
+from stages.serve.watching import ANSWER_BYTES, LEFT_OUT, MAX_BYTES, ServerWatch
+from stages.watch.comparisons import CLASSES
 from stages.watch.record import Record, read_record
 from tests.conftest import wait_until
 from tests.support.model_server import model_server, served_app
@@ -92,11 +95,43 @@ def test_what_waits_is_bounded(folder: Path) -> None:
             watch.see(model, np.zeros((10, 28, 28), np.float32), answers)
         del answers, values
         assert tracemalloc.get_traced_memory()[0] < 1.5 * 20 * 10 * 28 * 28 * 4
+        one: Result = Prediction("a", "1", 0.9, "2", 0.1, probabilities=(0.9, 0.1))
         for _ in range(10):
-            watch.see(model, np.zeros((3_000_000,), np.float32), [])
+            watch.see(model, np.zeros((1000, 3000), np.float32), [one] * 1000)
         assert tracemalloc.get_traced_memory()[0] < 1.1 * MAX_BYTES
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("fitting", [200, 0])
+def test_a_part_of_a_large_request_is_watched(folder: Path, monkeypatch: pytest.MonkeyPatch, fitting: int) -> None:
+    """Of a request that does not fit, samples from all of it are watched, at least one; the log says so once."""
+    monkeypatch.chdir(folder)
+    slot, pixels = ModelSlot(folder / "models/reader"), digits(400).astype(np.float32)
+    answers = slot.model.answers(pixels)
+    order = np.argsort([np.argmax(one.probabilities) for one in answers if isinstance(one, Prediction)])
+    monkeypatch.setattr(watching, "MAX_BYTES", fitting * (28 * 28 * 4 + ANSWER_BYTES))
+    log: list[str] = []
+    watch = ServerWatch(log.append, lambda _: None)
+    for _ in range(2):
+        for _ in range(2):  # the second one does not fit at all
+            watch.see(slot.model, pixels[order], [answers[index] for index in order])
+        asyncio.run(look(watch, slot))
+    found = record(folder)
+    assert found is not None and found.images == 2 * max(fitting, 1)
+    [classes] = [item for item in found.comparisons if item.name == CLASSES]
+    assert len(classes.recent) == 10
+    assert not fitting or min(classes.recent) > 0.05 * sum(classes.recent)
+    assert log.count(LEFT_OUT) == 1
+
+
+async def look(watch: ServerWatch, slot: ModelSlot) -> None:
+    """Has the watch look once: it does so when it is cancelled."""
+    task = asyncio.create_task(watch.run(slot))
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def test_the_watch_of_the_server_can_be_switched_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
