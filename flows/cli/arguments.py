@@ -183,10 +183,11 @@ def prune(verb: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inkflow prune`."""
     verb.description = (
         "Remove old run-cache entries with the objects that only they need, checkpoints of abandoned trainings, files "
-        "in .inkflow/models of versions that hold no stage, files that a killed DVC left in the cache, lock files of "
-        "ended runs, and Prefect's records of ended runs in .inkflow/up and .inkflow/prefect. Keeps in the cache the "
-        "files of the workspace, of the newest commit of each branch, and of each tag, experiment, stash and working "
-        "tree of the repository. Runs `git gc --auto` in the repository of each project and waits for it."
+        "in .inkflow/models of versions that hold no stage (not exports beside them), files that a killed DVC left in "
+        "the cache, lock files of ended runs, and Prefect's records of ended runs in .inkflow/up and .inkflow/prefect. "
+        "Keeps in the cache the files of the workspace, of the newest commit of each branch, and of each tag, "
+        "experiment, stash and working tree of the repository. Runs `git gc --auto` in the repository of each project "
+        "and waits for it."
     )
     verb.add_argument("--older-than", type=age, metavar="AGE", help=f"such as 30d or 12h (default: {DEFAULT_AGE})")
     verb.add_argument(

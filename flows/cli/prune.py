@@ -25,7 +25,7 @@ from flows.dvc_repo.versions.unfinished_work import FOLDERS
 from flows.engine.output_backup import restore_all
 from flows.engine.shared_slots import SHARING
 from flows.prefect_server.old_runs import PrunedFlowRuns, prune_flow_runs
-from flows.registry.model_files import folders_without_stage
+from flows.registry.model_files import files_without_stage
 from stages.base.errors import EXIT_DONE, InvalidInput
 from stages.base.files import is_folder
 
@@ -79,7 +79,7 @@ def prune(arguments: argparse.Namespace) -> int:
         if not arguments.dry_run:
             _clean_up(root, run_folders)
         # Before anything is removed: damaged tags are an error.
-        unused_models = [] if max_age is None else folders_without_stage(root)
+        unused_models = [] if max_age is None else files_without_stage(root)
         with locked_cache(root) as cache:
             _check_sharing(cache, root, arguments.also_for)
             needed_hashes = frozenset().union(*map(referenced_hashes, projects))
@@ -88,8 +88,8 @@ def prune(arguments: argparse.Namespace) -> int:
                 cache.remove([*(entry.path for entry in selection.entries), *selection.objects])
                 restore_all(root)  # here, since DVC's lock is held: `recover` would wait for it, with all run locks
             temporary = cache.temporary_files()
-        folders = [*(root / folder for folder in LEFTOVERS), *unused_models]
-        leftovers = _old([*temporary, *(path for folder in folders for path in folder.rglob("*"))], max_age)
+        found = [path for folder in LEFTOVERS for path in (root / folder).rglob("*")]
+        leftovers = _old([*temporary, *unused_models, *found], max_age)
         repositories = [project for project in projects if is_in_repository(project)]
         leftover_bytes = sum(path.stat().st_size for path in leftovers)
         if not arguments.dry_run:

@@ -7,6 +7,7 @@ in `.inkflow/models/MODEL@VERSION`, once for all that use them.
 import os
 import re
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,13 +18,13 @@ from flows.core.commit import file_sha256
 from flows.core.errors import GitFailed, RegistryFailed
 from flows.core.git import git_text
 from flows.core.project import make_state_folder
-from flows.dvc_repo.history.run_files import fetch_files
+from flows.dvc_repo.history.run_files import PARTS, fetch_files
 from flows.registry.lock_entries import lock_entries
 from flows.registry.tag_files import shallow_hint
 from flows.registry.tags import VERSION, ModelVersion, Registry, require_version
-from stages.base.digests import file_md5, write_sealed
+from stages.base.digests import file_md5, read_sealed, write_sealed
 from stages.base.errors import InvalidInput
-from stages.base.files import exists
+from stages.base.files import abandoned_files, exists
 from stages.base.suggestions import did_you_mean
 from stages.base.yaml_text import parse_yaml
 
@@ -31,6 +32,7 @@ FOLDER = Path(".inkflow/models")
 FOLDER_HASH = ".dir"  # the end of a hash of DVC that is of a folder
 TEMPLATE = "${"  # begins the name of a value of `vars` in dvc.yaml
 RECORD = "version.json"  # beside the files: which version they are
+DIGESTS = "files"  # key of the record: the SHA-256 of each file, by its name; records of earlier versions have none
 ADDRESS = re.compile(r"(?P<model>[^@{}]+)@(?P<name>[^@/{}]+)")  # HEAD@{1} is Git's
 FILES = ("model.onnx", "model.keras", "training.json", "validation.json")  # beside the artifact, where they exist
 
@@ -112,12 +114,14 @@ def fetch_model(root: Path, address: str) -> RegisteredModel:
     for name in outputs:
         os.utime(root / folder / Path(name).name)  # `inkflow prune` removes what was not used for long
     file = folder / PurePosixPath(path).name
-    write_sealed(root / folder / RECORD, _record(version, root / file))
+    write_sealed(root / folder / RECORD, _record(version, root / file, outputs))
     return RegisteredModel(version, file)
 
 
-def folders_without_stage(root: Path) -> list[Path]:
-    """Returns the folders of files of versions that hold no stage; `fetch_model` brings their files again.
+def files_without_stage(root: Path) -> list[Path]:
+    """Returns the files of versions that hold no stage, which `fetch_model` brings again, and what it left half done.
+
+    Other files beside them, such as exports, are not among them.
 
     Raises:
         RevisionUnusable: there are such folders, and the project is in no Git repository.
@@ -126,7 +130,19 @@ def folders_without_stage(root: Path) -> list[Path]:
     if not folders:
         return []
     used = {root / _folder(version) for version in Registry(root).versions() if version.stages}
-    return [path for path in folders if path not in used]
+    return [path for folder in folders if folder not in used for path in _fetched(folder)]
+
+
+def _fetched(folder: Path) -> Iterator[Path]:
+    """Yields the files in the folder of a version that `fetch_model` has written, the record last: it names them."""
+    try:
+        names = set(read_sealed(folder / RECORD)[DIGESTS])
+    except (OSError, ValueError, LookupError, TypeError):  # of an earlier version, which had no names, or damaged
+        names = set()
+    yield from (path for path in folder.iterdir() if path.name in {*names, *FILES} - {RECORD})
+    yield from (folder / PARTS).rglob("*")
+    yield from abandoned_files(folder, "")
+    yield folder / RECORD
 
 
 def _folder(version: ModelVersion) -> Path:
@@ -160,19 +176,26 @@ def _damaged(subject: str, found: str, expected: str, commit: str) -> RegistryFa
     )
 
 
-def _record(version: ModelVersion, file: Path) -> dict[str, Any]:
-    """Returns what the predictions of a registered model say about it.
+def _record(version: ModelVersion, file: Path, outputs: Iterable[str]) -> dict[str, Any]:
+    """Returns what the predictions of a registered model say about it, and the SHA-256 of its files, by name.
+
+    Args:
+        version: the version.
+        file: the artifact's file; the others are beside it.
+        outputs: the paths of all files in the version's commit.
 
     Raises:
         RegistryFailed: the file is not the one that the tag records.
     """
-    digest = file_sha256(file)
+    digests = {name: file_sha256(file.with_name(name)) for name in sorted(PurePosixPath(path).name for path in outputs)}
+    digest = digests[file.name]
     if (expected := version.trailers.get("Model-SHA256", digest)) != digest:
         raise RegistryFailed(
             f"{version.model}@{version.version}: the tag says SHA-256 {expected}, the file has {digest}; the tag or "
             "the history was changed: register the model again with `inkflow promote`"
         )
-    return {"model": version.model, "version": version.version, "commit": version.commit, "sha256": digest}
+    about = {"model": version.model, "version": version.version, "commit": version.commit}
+    return {**about, "sha256": digest, DIGESTS: digests}
 
 
 def outputs_at_commit(root: Path, commit: str, model: str, known_path: str) -> tuple[dict[str, str], str]:

@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from stages.base.digests import GATES, LOCK, REMEDY, change_message, changed_outputs, read_sealed
 from stages.base.errors import DataError, ModelError
@@ -15,6 +17,7 @@ from stages.predict.image_files import escape_unprintable
 from stages.predict.model_files import find_model
 
 VERSION_RECORD = "version.json"  # beside the files of a registered model
+DIGESTS = "files"  # key of that record: the SHA-256 of each file, by its name
 
 
 def open_model(model: str, anyway: bool) -> tuple[Classifier, str]:
@@ -70,11 +73,10 @@ def _check_content(path: Path, anyway: bool) -> None:
     damaged, others = _changed_files(path)
     if others:
         tell(f"warning: {escape_unprintable(change_message(others))}; {REMEDY}")
-    if damaged or _is_damaged_version(path):
-        sentence = change_message(damaged) if damaged else f"{path} is damaged: {VERSION_RECORD} records another file"
+    sentence, remedy = (change_message(damaged), REMEDY) if damaged else _flaw_of_version(path)
+    if sentence:
         sentence = escape_unprintable(sentence)
         if not anyway:
-            remedy = REMEDY if damaged else "`inkflow predict MODEL@VERSION` fetches it again"
             raise ModelError(f"{sentence}; {remedy}, or use the model as it is with --anyway")
         tell(f"warning: {sentence}")
 
@@ -90,12 +92,12 @@ def stand_in_warning(path: Path, stand_in_for: str) -> str:
 def registered_as(path: Path) -> dict[str, str]:
     """Returns version and commit of the model file `path`, as VERSION_RECORD beside it has them.
 
-    It is empty without a record, and if the record is of another file.
+    It is empty without a record, and if the record has no file of this name and content.
     """
     try:
         record = read_sealed(path.with_name(VERSION_RECORD))
         values = {"model_version": str(record["version"]), "model_commit": str(record["commit"])}
-        is_same = record["sha256"] == file_sha256(path)
+        is_same = _recorded_digest(record, path) == file_sha256(path)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, DataError):
         return {}
     return {name: escape_unprintable(value) for name, value in values.items()} if is_same else {}
@@ -113,10 +115,29 @@ def _changed_files(path: Path) -> tuple[list[Path], list[Path]]:
     return here[0], here[1]
 
 
-def _is_damaged_version(path: Path) -> bool:
-    """Returns whether the file of a registered model, which `inkflow` keeps in KEPT, is not that of its record."""
-    parts = path.absolute().parts[-4:-2]
-    return Path(*parts) == KEPT and path.with_name(VERSION_RECORD).exists() and not registered_as(path)
+def _recorded_digest(record: dict[str, Any], path: Path) -> str:
+    """Returns the SHA-256 that a VERSION_RECORD has for the file `path`; one of an earlier version has a single one.
+
+    Raises:
+        LookupError: It names no such file.
+        TypeError: It is damaged.
+    """
+    return str(record[DIGESTS][path.name] if DIGESTS in record else record["sha256"])
+
+
+def _flaw_of_version(path: Path) -> tuple[str, str]:
+    """Returns why a file in the folder of a registered model, in KEPT, is not that of its record, and what to do.
+
+    Both are empty for a file that is, and for one in another folder or without a record.
+    """
+    parts, place = path.absolute().parts[-4:-2], path.with_name(VERSION_RECORD)
+    if Path(*parts) != KEPT or not place.exists() or registered_as(path):
+        return "", ""
+    with suppress(OSError, ValueError, TypeError):
+        if path.name not in read_sealed(place).get(DIGESTS, [path.name]):
+            return f"{path} is no file of this version: {VERSION_RECORD} does not name it", "remove it"
+    remedy = "`inkflow predict MODEL@VERSION` fetches it again"
+    return f"{path} is damaged: {VERSION_RECORD} records another file", remedy
 
 
 def _failed_gates(path: Path) -> Iterator[str]:

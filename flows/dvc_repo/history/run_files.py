@@ -26,6 +26,7 @@ from stages.base.config import Name, load_section
 from stages.base.errors import InkflowError, ParamsError, machine_fault
 
 FETCH_LOCK = STATE / "fetch.lock"
+PARTS = ".fetched"  # folder of a file that is on its way, beside its target: it is moved within one file system
 # Inputs of the report.
 DATA_FILES = ("data/raw/dataset.json", "data/raw/dataset.npz", "data/prepared/prepared.json")
 MODEL_FILES = (
@@ -119,7 +120,7 @@ def fetch_files(root: Path, revision: str, files: Mapping[str, Path]) -> None:
         report_damaged_lists()
         source = DVCFileSystem(str(root), rev=revision)
         for name, target in files.items():
-            folder = target.with_name(".fetched")  # beside the target: it is moved within one file system
+            folder = target.with_name(PARTS)
             with emptied_folder(folder, root / FETCH_LOCK):
                 _copy(source, name, folder, revision)
                 (folder / name).replace(target)

@@ -162,3 +162,29 @@ def test_other_records_stop_no_model(work: Path, content: str | None) -> None:
         (work / "reports").mkdir()
         (work / "reports/gates.json").write_text(content)
     assert predict() == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "refusal"),
+    [
+        ({"sha256": "other", "files": {"model.keras": "other", "model.onnx": "own"}}, ""),
+        ({"sha256": "own"}, ""),
+        ({"sha256": "own", "files": {"model.onnx": "other"}}, "is damaged: version.json records another file"),
+        ({"sha256": "other"}, "is damaged: version.json records another file"),
+        ({"sha256": "own", "files": 5}, "is damaged: version.json records another file"),
+        ({"sha256": "own", "files": {"model.keras": "own"}}, "is no file of this version: version.json does not name"),
+    ],
+    ids=["beside the artifact", "earlier record", "damaged", "damaged, earlier record", "damaged record", "foreign"],
+)
+def test_the_record_of_a_version_is_looked_up_by_the_name_of_the_file(
+    work: Path, capsys: pytest.CaptureFixture[str], record: dict[str, object], refusal: str
+) -> None:
+    """The file of a registered model counts as its version's by the digest of its own name; a record before had one."""
+    kept = Path(".inkflow/models/reader@v0.1.0")
+    kept.parent.mkdir(parents=True)
+    Path("models/reader").rename(kept)
+    text = json.dumps({"version": "v0.1.0", "commit": "c" * 40} | record)
+    (kept / "version.json").write_text(text.replace("own", digest(f"{kept}/model.onnx")))
+    assert predict("--json", model=str(kept)) == (2 if refusal else 0)
+    output, errors = capsys.readouterr()
+    assert refusal in errors and ("v0.1.0" in output) is not bool(refusal)
