@@ -25,6 +25,7 @@ from stages.model.compatibility import OUTPUTS, OutputName, TaskName
 from stages.model.export_formats import FORMATS
 from stages.predict.earlier_outputs import original, readable, use_readable
 from stages.predict.model_files import find_model
+from stages.predict.model_standing import check_undamaged
 from stages.report.records import Training, read_record
 from stages.samples.prepared import TrainingData, raw_pixels, read_training_data
 from stages.train.device import load_keras, without_cuda_messages, without_startup_messages
@@ -56,6 +57,8 @@ def export(model: str, export_format: str, data: Path, out: Path | None = None) 
     """
     path = original(find_model(model, "model.keras"))
     check_target(target := out or path.with_name(FORMATS[export_format]), export_format)
+    if (onnx_file := readable(path.with_name("model.onnx"))).exists():  # the export names its digest
+        check_undamaged(onnx_file)
     training_data = read_training_data(readable(data))
     serving = use_readable(lambda: readable(path), lambda file: _load_serving_model(file, training_data))
     pixels = raw_pixels(np.asarray(training_data.held_out_images(CHECKED_SAMPLES)), training_data.prepared)

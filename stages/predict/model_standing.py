@@ -64,21 +64,36 @@ def check_standing(path: Path, anyway: bool) -> None:
     tell(f"warning: {sentence}")
 
 
+def check_undamaged(path: Path) -> None:
+    """Checks that the model file `path` is undamaged; warns if a file beside it is not as dvc.lock records it.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    if flaw := _flaw(path):
+        raise ModelError("; ".join(flaw))
+
+
 def _check_content(path: Path, anyway: bool) -> None:
-    """Checks that the model file `path` is undamaged; warns if it, or a file beside it, is not as dvc.lock records it.
+    """Does what `check_undamaged` does; with `anyway`, it warns of a damaged model.
 
     Raises:
         ModelError: It is damaged, and may not be used `anyway`.
     """
+    if flaw := _flaw(path):
+        sentence, remedy = flaw
+        if not anyway:
+            raise ModelError(f"{sentence}; {remedy}, or use the model as it is with --anyway")
+        tell(f"warning: {sentence}")
+
+
+def _flaw(path: Path) -> tuple[str, str] | None:
+    """Returns what is wrong with the content of the model file `path`, and what to do; warns of files beside it."""
     damaged, others = _changed_files(path)
     if others:
         tell(f"warning: {escape_unprintable(change_message(others))}; {REMEDY}")
     sentence, remedy = (change_message(damaged), REMEDY) if damaged else _flaw_of_version(path)
-    if sentence:
-        sentence = escape_unprintable(sentence)
-        if not anyway:
-            raise ModelError(f"{sentence}; {remedy}, or use the model as it is with --anyway")
-        tell(f"warning: {sentence}")
+    return (escape_unprintable(sentence), remedy) if sentence else None
 
 
 def stand_in_warning(path: Path, stand_in_for: str) -> str:

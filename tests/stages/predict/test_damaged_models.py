@@ -52,6 +52,16 @@ def test_a_damaged_model_is_refused(work: Path, capsys: pytest.CaptureFixture[st
     assert "warning: models/reader/model.onnx is not" in capsys.readouterr().err
 
 
+def test_no_export_has_the_digest_of_a_damaged_model(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`inkflow export` names the ONNX file; it has no option to go on."""
+    (work / "models/reader/model.keras").write_bytes(b"")
+    write_reader(work / FILES[0], [f"digit {number}" for number in range(10)])
+    assert exit_with(lambda: main(["export", "reader", "--format", "litert"])) == 2
+    errors = capsys.readouterr().err
+    assert "error: models/reader/model.onnx is not the file that dvc.lock records: " in errors
+    assert "`inkflow run`" in errors and "--anyway" not in errors
+
+
 def test_an_axis_whose_name_is_no_text(tmp_path: Path) -> None:
     """It is named; ONNX Runtime itself opens such a model."""
     path = tmp_path / "model.onnx"
