@@ -231,12 +231,17 @@ def _refusal(code: int, body: bytes, permission: str) -> str:
     """Returns why a request was refused: what the token needs, or the server's own message."""
     if code == 401:
         return "the token is wrong or has expired; set a valid one"
-    if code in (403, 404):
-        return f"the token needs {permission}"
+    if code in (403, 404):  # a limit on requests is answered 403 too
+        return f"the token needs {permission} (the server's message: {_stated_reason(body)})"
     if 300 <= code < 400:
         return "a redirect, which is not followed; set the address to which it leads"
     if code == 429 or code >= 500:
         return "the server has a problem; try again later"
+    return _stated_reason(body)
+
+
+def _stated_reason(body: bytes) -> str:
+    """Returns the message in a refusal, or `no reason`."""
     try:
         content = json.loads(body)
         message = content.get("message") or content.get("error")

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.core.errors import ServerUnreachable
+from flows.core.redaction import mask
 from flows.prefect_server.environment import PROXIES, is_own
-from stages.base.shown_text import network_reason
+from stages.base.shown_text import network_reason, shortened
 
 TIMEOUT_S = 30.0  # a busy server responds late
-MAX_ANSWER_BYTES = 64
+MAX_ANSWER_BYTES = 1000  # more than a message quotes: a secret that this limit cut would not be masked
 CLOUD = "https://api.prefect.cloud/"  # has no version
 VERSION = re.compile(rb'"\d+\.\d+[^"]*"')
 
@@ -59,8 +60,11 @@ def check_server(url: str) -> None:
         status, answer = _ask(url)
     except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
         raise ServerUnreachable(url, f"{network_reason(error)}{_way(url)}") from error
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    if status == httpx.codes.UNAUTHORIZED:
         raise ServerUnreachable(url, f"it refuses the login (status {status}); set PREFECT_API_AUTH_STRING or _API_KEY")
+    if status == httpx.codes.FORBIDDEN:  # of `inkflow up` under another name, of a proxy, or of a key without the right
+        reason = shortened(" ".join(mask(answer.decode(errors="ignore")).split())) or "it gives no reason"
+        raise ServerUnreachable(url, f"it refuses the request (status {status}): {reason}{_way(url)}")
     if status != httpx.codes.OK or not (VERSION.fullmatch(answer) or url.startswith(CLOUD)):
         raise ServerUnreachable(
             url, f"got status {status} and no version, expected Prefect's API, whose address ends in /api{_way(url)}"

@@ -78,6 +78,7 @@ def test_merged_branches(requests: PullRequests, server: ForgeServer) -> None:
     [
         (401, {"message": "Bad credentials"}, "answered 401: the token is wrong or has expired"),
         (403, {}, "answered 403: the token needs"),
+        (403, {"message": "rate limit exceeded"}, "(the server's message: rate limit exceeded)"),
         (404, {}, "answered 404: the token needs"),
         (422, {"message": "Validation Failed", "errors": [{"message": "No commits"}]}, "Validation Failed; No commits"),
         (400, ["no"], "answered 400: no reason"),

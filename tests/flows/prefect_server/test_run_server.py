@@ -172,6 +172,12 @@ def test_clients_of_sqlite_wait_for_each_other(tmp_path: Path) -> None:
         (200, b"<html>Sign in</html>", "got status 200 and no version"),
         (200, b"true", "got status 200 and no version"),
         (401, b'{"exception_message": "Unauthorized"}', "it refuses the login"),
+        (
+            403,
+            b"not\nused \x1b[1munder this " + b"name" * 400,
+            "it refuses the request (status 403): not used under this",
+        ),
+        (403, b"", "it refuses the request (status 403): it gives no reason; start it"),
         (404, b'{"detail": "Not Found"}', "got status 404 and no version"),
         (502, b"Bad gateway", "got status 502 and no version"),
     ],
