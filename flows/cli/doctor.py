@@ -25,6 +25,7 @@ from flows.engine import resources
 from flows.prefect_server.credentials import login_variables
 from flows.prefect_server.environment import variables_set
 from flows.prefect_server.server_check import check_health, check_server, configured_url
+from stages.base.dvc_settings import expanded
 from stages.base.errors import EXIT_DONE, EXIT_FAILED, InkflowError
 from stages.base.files import parse_json
 
@@ -174,11 +175,11 @@ def dataset(root: Path) -> Finding:
     sources = [source for source in first if source]
     if source := next(filter(_has_file, sources), None):
         return Finding("data set", FINE, f"{name} is not here yet; {mask(source)} has it")
-    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / f"{name}.npz"
+    cached = expanded(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets" / f"{name}.npz"
     if cached.is_file() and not path:
         return Finding("data set", FINE, f"{name} is not here yet; Keras's cache has it")
     tried = ", ".join(map(mask, sources)) or "no source"
-    fix = f"{MIRROR}=/folder/with/{name}.npz inkflow run, or inkflow run --fallback digits"
+    fix = f"{MIRROR}=/folder inkflow run, with a folder that has {name}.npz; or inkflow run --fallback digits"
     fix = f"inkflow data add {name} PATH --replace" if path else fix
     return Finding("data set", WRONG, f"{name} is not here, and {tried} does not have it or does not answer", fix)
 
@@ -223,10 +224,10 @@ def _has_file(source: str) -> bool:
     """Returns True if the URL or path `source` can be read."""
     try:
         if urlsplit(source).scheme not in ("http", "https"):
-            return Path(source).expanduser().is_file()
+            return expanded(source).is_file()
         with httpx.stream("GET", source, timeout=DATA_S, follow_redirects=True) as response:
             return response.is_success
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, RuntimeError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError):
         return False
 
 

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from stages.base.dvc_settings import expanded
 from stages.base.errors import InvalidInput, OutputError
 from stages.base.files import write_ignore_files
 
@@ -24,9 +25,9 @@ def enter_project() -> Path:
         InvalidInput: no DVC project contains the current folder.
     """
     folder, root = Path.cwd(), find_project()
-    mirror = os.environ.get(MIRROR)
-    if mirror and "://" not in mirror:
-        os.environ[MIRROR] = str(Path(mirror).absolute())  # stages also run in other folders: the clones of a sweep
+    mirror = os.environ.get(MIRROR, "").strip()
+    if mirror and "://" not in mirror:  # stages also run in other folders: the clones of a sweep
+        os.environ[MIRROR] = str(expanded(mirror).absolute())
     os.environ["INKFLOW_PROJECT"] = str(root)  # for the same reason: own data lie in the project alone
     os.chdir(root)
     return folder.relative_to(root)

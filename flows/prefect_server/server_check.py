@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any, Literal
 
 from flows.core.errors import ServerUnreachable
 from flows.core.redaction import mask
 from flows.prefect_server.environment import PROXIES, is_own
+from stages.base.dvc_settings import expanded
 from stages.base.shown_text import network_reason, shortened
 
 TIMEOUT_S = 30.0  # a busy server responds late
@@ -135,8 +135,8 @@ def _setting(name: str) -> str | None:
     """Returns a setting of Prefect from the environment or from the active profile, None if neither sets it."""
     if value := os.environ.get(name):
         return value
-    with suppress(OSError, RuntimeError, ValueError, AttributeError, KeyError):  # without a home, a RuntimeError
-        home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    with suppress(OSError, ValueError, AttributeError, KeyError):
+        home = expanded(os.environ.get("PREFECT_HOME") or "~/.prefect")  # Prefect too replaces ~
         content = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
         return str(content["profiles"][os.environ.get("PREFECT_PROFILE") or content["active"]][name])
     return None

@@ -12,6 +12,7 @@ from flows.engine.output_backup import remove_path
 from flows.engine.processes.command_runner import die_with_parent
 from flows.engine.types import file_name
 from flows.workers.order import Order, unpack_patch
+from stages.base.dvc_settings import expanded
 
 HOME_VARIABLE = "INKFLOW_WORKER_HOME"
 GIT_OPTIONS = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
@@ -23,7 +24,7 @@ CLEAN_EXCLUDES = ("-e", "/.inkflow", "-e", ".dvc/tmp", "-e", ".dvc/config.local"
 
 def worker_home() -> Path:
     """Return the folder in which all workers of this machine keep their files."""
-    return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".inkflow" / "worker").absolute()
+    return expanded(os.environ.get(HOME_VARIABLE, "").strip() or "~/.inkflow/worker").absolute()
 
 
 def stage_folder(order: Order, home: Path) -> Path:

@@ -139,13 +139,16 @@ def test_the_data_set(
         server.respond_with(status(404))
         healthy.set({"dataset": "mnist", "datasets.mnist.url": f"{server.url}/mnist.npz"})
         assert doctor.dataset(Path()).state == "wrong"
-        assert "INKFLOW_MIRROR=" in doctor.dataset(Path()).fix
+        assert "INKFLOW_MIRROR=/folder inkflow run, with a folder that has mnist.npz" in doctor.dataset(Path()).fix
         server.respond_with(serve(b"x"))
         assert doctor.dataset(Path()).message == f"mnist is not here yet; {server.url}/mnist.npz has it"
     assert doctor.dataset(Path()).state == "wrong"
     cached = tmp_path / "keras" / "datasets" / "mnist.npz"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"x")
+    assert doctor.dataset(Path()).message.endswith("Keras's cache has it")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", "~/keras")
     assert doctor.dataset(Path()).message.endswith("Keras's cache has it")
     monkeypatch.setenv("INKFLOW_MIRROR", str(tmp_path / "keras" / "datasets"))
     assert doctor.dataset(Path()).message == f"mnist is not here yet; {cached} has it"
