@@ -26,12 +26,14 @@ from flows.engine.policy import load_policies
 from flows.engine.run import Options, Run
 from flows.engine.types import Outcome, Result
 from flows.workers.local_engine import complete_without_server, make_engine
+from flows.workers.pool_stages import NoDispatcher
 from stages.base.errors import InkflowError, InvalidInput
 
 __all__ = [
     "Decision", "Event", "InkflowError", "InvalidInput", "Kind", "Outcome", "Project", "Result", "RunResult",
     "UnknownStage", "Verdict",
 ]  # fmt: skip
+WITHOUT_POOLS = NoDispatcher("a run from Python uses no Prefect server", "use `inkflow run` with PREFECT_API_URL")
 
 
 class Kind(StrEnum):
@@ -238,7 +240,7 @@ def _complete(run: Run, display: _EventDisplay) -> None:
         raise
     try:
         engine.start(stages)
-        complete_without_server(engine)
+        complete_without_server(engine, WITHOUT_POOLS)
     except BaseException:
         engine.interrupt()
         engine.close()

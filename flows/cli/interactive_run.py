@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.cli.run_summary import end_of_run
 from flows.core.errors import ServerUnreachable
+from flows.core.redaction import mask
 from flows.core.signals import call_in_thread, ignore_termination
 from flows.dvc_repo.repository import Repository
 from flows.engine.display.buffered import BufferedDisplay
@@ -18,6 +19,7 @@ from flows.engine.timings import Timings
 from flows.engine.types import Stage
 from flows.prefect_server.server import Server
 from flows.workers.local_engine import complete_without_server, make_engine
+from flows.workers.pool_stages import NoDispatcher
 
 SUFFIX_ORDER = (".html", ".md")  # pages before texts before all other outputs
 INTERRUPTED_DISPLAY_S = 2.0  # after an interrupt, for lines that are not displayed yet
@@ -61,12 +63,22 @@ def _follow(engine: Engine, stages: Sequence[Stage], server: Server | None) -> N
         if server is not None:
             _run_flow(engine, server)
         if not engine.run.has_ended:
-            complete_without_server(engine)
+            complete_without_server(engine, _refusal_of_pools(server))
     except BaseException:
         ignore_termination()
         engine.interrupt()
         engine.close()
         raise
+
+
+def _refusal_of_pools(server: Server | None) -> NoDispatcher:
+    """Returns the refusal of stages in work pools of a run that has no server, or goes on without `server`."""
+    if server is None:
+        advice = "leave that option out, and name a server with PREFECT_API_URL"
+        return NoDispatcher("`--no-server` lets this run use no Prefect server", advice)
+    if server.is_temporary:
+        return NoDispatcher()
+    return NoDispatcher(f"the Prefect server at {mask(str(server.url))} was lost", "run again when it responds")
 
 
 def _run_flow(engine: Engine, server: Server) -> None:

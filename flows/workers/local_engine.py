@@ -1,5 +1,6 @@
 """Creates and follows the engine of a run on this machine; it sends stages to work pools if their policies name one."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,9 +96,15 @@ def start_fallback(run: Run, notice: Callable[[str], None]) -> None:
     run.reset()
 
 
-def complete_without_server(engine: Engine) -> None:
-    """Follow the stages of a started `engine` until they have ended, without Prefect; errors are added to its run."""
-    complete_run(engine, _follow, lambda: check_gates(engine.run), engine.run.display.notice)
+def complete_without_server(engine: Engine, pools: NoDispatcher) -> None:
+    """Follow the stages of a started `engine` until they have ended, without Prefect; errors are added to its run.
+
+    Args:
+        engine: the started engine.
+        pools: refuses the stages of work pools, with the reason.
+    """
+    check = functools.partial(check_gates, engine.run)
+    complete_run(engine, functools.partial(_follow, pools=pools), check, engine.run.display.notice)
 
 
 def check_gates(run: Run) -> str | InkflowError:
@@ -112,13 +119,13 @@ def check_gates(run: Run) -> str | InkflowError:
     return summary
 
 
-def _follow(engine: Engine) -> None:
+def _follow(engine: Engine, pools: NoDispatcher) -> None:
     run = engine.run
     notice = stand_in_notice(run.params)
     if notice:
         run.display.notice(notice)
     try:
-        engine.connect_pools(NoDispatcher())
+        engine.connect_pools(pools)
         for _ in engine.events():
             pass
     except KeyboardInterrupt:

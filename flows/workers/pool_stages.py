@@ -25,8 +25,17 @@ class Dispatcher(Protocol):
         """Have a worker of `pool` execute `order`, and return the worker's name."""
 
 
+@dataclass(frozen=True)
 class NoDispatcher:
-    """Refuses the stages of work pools, in a run without a named server: a temporary one has no pools."""
+    """Refuses the stages of work pools, in a run without a named server: a temporary one has no pools.
+
+    Attributes:
+        problem: why the run has none, as a part of a sentence.
+        advice: what to do.
+    """
+
+    problem: str = "no Prefect server is named"
+    advice: str = "name one with PREFECT_API_URL or `prefect config set PREFECT_API_URL=URL`"
 
     def run(self, order: Order, pool: str, log: Callable[[str], None], cancelled: threading.Event) -> str:
         """Refuse `order`.
@@ -34,8 +43,7 @@ class NoDispatcher:
         Raises:
             PoolUnusable: always.
         """
-        advice = "name one with PREFECT_API_URL or `prefect config set PREFECT_API_URL=URL`"
-        raise PoolUnusable(order.stage, pool, "no Prefect server is named", advice)
+        raise PoolUnusable(order.stage, pool, self.problem, self.advice)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tests.conftest import DIAMOND, Inkflow, Toy, wait_until
 from tests.flows.dvc_repo.test_remotes import commit
 from tests.flows.engine.helpers import errors_of
 from tests.support.commands import dvc, run_python
-from tests.support.http_server import Server, text
+from tests.support.http_server import Server, hang_up, text
 from tests.support.prefect_api import api
 from tests.support.up_process import environment
 
@@ -51,6 +51,13 @@ def run(folder: Path, *arguments: str, **variables: str) -> "subprocess.Complete
     return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=300)
 
 
+def run_source_in_pool(diamond: Toy) -> None:
+    """Lets the stage `source` run in a pool."""
+    dvc("remote", "add", "-q", "-d", "store", str(diamond.folder / "../store"))
+    diamond.write({"execution.yaml": "stages: {source: {pool: gpu}}\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n"})
+    commit(diamond.folder)
+
+
 def test_no_server_is_needed(diamond: Toy) -> None:
     """`--no-server` brings the stages up to date, starts and asks no server, and keeps a stage's exit code."""
     done = run(diamond.folder, "--no-server", PREFECT_API_URL=f"{DEAD}/api")
@@ -64,13 +71,23 @@ def test_no_server_is_needed(diamond: Toy) -> None:
 
 
 def test_stage_of_a_pool_needs_a_server(diamond: Toy) -> None:
-    """Without a server, a stage that runs in a work pool fails with the reason; it is not waited for."""
-    dvc("remote", "add", "-q", "-d", "store", str(diamond.folder / "../store"))
-    diamond.write({"execution.yaml": "stages: {source: {pool: gpu}}\n", ".gitignore": "/*.runs\n/.inkflow\n/out\n"})
-    commit(diamond.folder)
-    failed = run(diamond.folder, "source", "--no-server")
+    """Without a server, a stage that runs in a work pool fails with the true reason; it is not waited for."""
+    run_source_in_pool(diamond)
+    failed = run(diamond.folder, "source", "--no-server", PREFECT_API_URL=f"{DEAD}/api")
     assert failed.returncode == 2
-    assert "no Prefect server is named" in failed.stderr
+    assert "gpu, and `--no-server` lets this run use no Prefect server; leave that option out" in failed.stderr
+
+
+@pytest.mark.farm
+def test_stage_of_a_pool_whose_server_was_lost(diamond: Toy) -> None:
+    """After the loss of a named server, a stage of a pool fails with that reason, and not as if none were named."""
+    run_source_in_pool(diamond)
+    with Server().running() as server:
+        server.respond_with(text(200, b'"3.1.0"'), hang_up)
+        settings = {"PREFECT_API_URL": f"{server.url}/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+        failed = run(diamond.folder, "source", **settings)
+    assert (failed.returncode, failed.stdout.count(WITHOUT)) == (2, 1), failed.stdout + failed.stderr
+    assert f"gpu, and the Prefect server at {server.url}/api was lost; run again when it responds" in failed.stderr
 
 
 @pytest.mark.farm
