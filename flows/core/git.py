@@ -150,6 +150,35 @@ def push_remote(cwd: Path) -> str:
     return git_text(["config", "--get", "remote.pushDefault"], cwd, allowed=[1]) or "origin"
 
 
+def fetch_address(cwd: Path) -> str:
+    """Returns the address from which git fetches origin, as `git remote get-url origin` does; empty without an origin.
+
+    The options `url.*.insteadOf` are applied, which may add a token.
+    """
+    return git_text(["ls-remote", "--get-url", "origin"], cwd) if _stated_address(cwd) else ""
+
+
+def copy_address(top: Path, clone: Path) -> bool:
+    """Gives `clone` the origin of the repository at `top`.
+
+    Returns:
+        True if the repository has an origin.
+    """
+    origin = _stated_address(top)
+    if not origin:
+        return False
+    folder = top / origin
+    run_git(["config", "remote.origin.url", str(folder.resolve()) if folder.exists() else origin], clone)
+    if not folder.exists() and (address := fetch_address(top)) != fetch_address(clone):
+        run_git(["config", "remote.origin.url", address], clone)  # its `insteadOf` is in the repository's own settings
+    return True
+
+
+def _stated_address(cwd: Path) -> str:
+    """Returns the address of origin as the settings have it; empty without an origin."""
+    return git_text(["config", "--get", "remote.origin.url"], cwd, allowed=[1])  # 1: there is none
+
+
 def pack_objects(folder: Path) -> None:
     """Lets git pack its objects, and remove old ones that nothing names, if it finds that there are many.
 

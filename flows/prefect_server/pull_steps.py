@@ -19,14 +19,18 @@ def address(repository: str | None = None) -> dict[str, str]:
     Prefect shows the address to everyone who can open its page.
 
     Raises:
-        ValueError: The address holds a password or token.
+        ValueError: The address holds a password or token, or is no URL.
     """
     if not repository or repository.startswith("{{"):  # Prefect leaves the template of an unset variable as it is
         return {"repository": ""}
-    if strip_credentials(repository) != repository:
+    try:
+        bare = strip_credentials(repository)
+    except ValueError as error:
+        raise ValueError(f"INKFLOW_REPOSITORY {mask(repository)}: {error}; correct it") from error
+    if bare != repository:
         raise ValueError(
             f"INKFLOW_REPOSITORY {mask(repository)}: got a password or token, which Prefect's page would show; set "
-            f"{strip_credentials(repository)}, and give each worker git's credential helper or an SSH key"
+            f"{bare}, and give each worker git's credential helper or an SSH key"
         )
     return {"repository": repository}
 

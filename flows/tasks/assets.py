@@ -11,10 +11,11 @@ from pathlib import Path
 
 from prefect.events import emit_event
 
-from flows.core.git import git_text, is_in_repository
+from flows.core.git import fetch_address, git_text, is_in_repository
 from flows.core.redaction import mask
 from flows.engine.types import Content, Lineage, Result
 from stages.base.errors import InkflowError
+from stages.base.shown_text import shown_url
 
 EVENT = "prefect.asset.materialization.succeeded"
 MAX_RELATED = 80  # assets; Prefect takes 100 related resources, and adds the run, its flow, deployment and tags
@@ -59,7 +60,7 @@ def _project(root: Path) -> str:
     origin = prefix = ""
     with suppress(InkflowError):  # git refuses to read a repository of another user
         if is_in_repository(root):
-            origin = git_text(["config", "--get", "remote.origin.url"], root, allowed=[1])  # 1: there is none
+            origin = shown_url(fetch_address(root))
             prefix = git_text(["rev-parse", "--show-prefix"], root)
     name = re.split(r"[/:]", origin.rstrip("/").removesuffix(".git"))[-1]
     return f"{name}/{prefix}".rstrip("/") if name else root.name

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.core.errors import CannotBeSent
-from flows.core.git import git_names, git_text, head_commit, refreshed_index, run_git
+from flows.core.git import fetch_address, git_names, git_text, head_commit, refreshed_index, run_git
+from flows.core.redaction import mask
 from flows.engine.environment.present import present_version
 from flows.workers.patch_secrets import is_dvc_config, secret_in_patch
+from stages.base.shown_text import url_secrets
 
 FORMAT = 1
 MAX_PATCH_BYTES = 300_000  # compressed and encoded; Prefect's server accepts parameters of half a megabyte
@@ -61,8 +63,8 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
     as a patch.
 
     Raises:
-        CannotBeSent: there is no commit, git does not track one of the files, or the patch is too large or holds a
-            secret.
+        CannotBeSent: there is no commit, git does not track one of the files, the patch is too large or holds a
+            secret, or origin has an address that cannot be sent.
         GitFailed: git cannot read the repository.
     """
     if not head_commit(root):
@@ -78,10 +80,11 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
         raise CannotBeSent(
             stage, f"it reads {', '.join(untracked)}, which git does not track and a worker would lack; `git add` it"
         )
-    origin = git_text(["config", "--get", "remote.origin.url"], root, allowed=[1])  # 1: there is none
+    origin = fetch_address(root)
+    source = _source(stage, origin, Path(git_text(["rev-parse", "--show-toplevel"], root)))
     commit = _newest_pushed_commit(root) if origin else head_commit(root)
     if not commit:
-        raise CannotBeSent(stage, f"{origin} has no commit from the history of this branch; `git push` first")
+        raise CannotBeSent(stage, f"{source} has no commit from the history of this branch; `git push` first")
     with refreshed_index(root) as index:
         difference = run_git([*GIT_DIFF, commit, "--", ":/", *PATCH_EXCLUDES], root, index=index)
     patch = base64.b85encode(zlib.compress(difference, 9)).decode()
@@ -92,9 +95,8 @@ def code_fields(root: Path, files: Sequence[str], stage: str) -> dict[str, str]:
             f"{MAX_PATCH_BYTES:,}; commit and push them",
         )
     _check_secrets(stage, difference, commit)
-    top = git_text(["rev-parse", "--show-toplevel"], root)
     return {
-        "source": strip_credentials(origin) if _is_on_network(origin) else str((Path(top) / origin).resolve()),
+        "source": source,
         "commit": commit,
         "patch": patch,
         "folder": git_text(["rev-parse", "--show-prefix"], root),
@@ -147,11 +149,42 @@ def version_differences(order: Order) -> str:
 
 
 def strip_credentials(address: str) -> str:
-    """Return a git address without its password or token: orders are visible on Prefect's page."""
-    parts = urlsplit(address)
+    """Return a git address without its passwords and tokens: orders are visible on Prefect's page.
+
+    Raises:
+        ValueError: the address is no URL, or has a password in a form that cannot be removed; the message is the reason
+            and does not quote the address.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # its message may have a part of a password
+        raise ValueError("it is no valid URL") from None
     login, _, host = parts.netloc.rpartition("@")
     user = "" if parts.scheme in ("http", "https") else login.partition(":")[0]  # over HTTP the user may be a token
-    return urlunsplit(parts._replace(netloc=f"{user}@{host}" if user else host)) if login else address
+    if login:
+        parts = parts._replace(netloc=f"{user}@{host}" if user else host)
+    if url_secrets(f"?{parts.query}#{parts.fragment}"):
+        parts = parts._replace(query="", fragment="")
+    if url_secrets(urlunsplit(parts)):
+        raise ValueError(
+            "it has a password or token with a character that belongs into no URL, such as a / without %2F"
+        )
+    return address if parts == urlsplit(address) else urlunsplit(parts)
+
+
+def _source(stage: str, origin: str, top: Path) -> str:
+    """Return the git repository from which workers fetch: `origin`, or without one the folder `top`.
+
+    Raises:
+        CannotBeSent: `origin` has an address that cannot be sent.
+    """
+    if not _is_on_network(origin):
+        return str((top / origin).resolve())
+    try:
+        return strip_credentials(origin)
+    except ValueError as error:
+        advice = "set one without a password with `git remote set-url origin URL`"
+        raise CannotBeSent(stage, f"the address of origin is {mask(origin)}: {error}; {advice}") from error
 
 
 def _newest_pushed_commit(root: Path) -> str:

@@ -180,7 +180,7 @@ def _project_name() -> str:
     """Returns the last part of the address of origin, else the name of the folder."""
     address = ""
     with suppress(Exception), _git() as repository:
-        address = repository.remotes.origin.url
+        address = shown_url(repository.remotes.origin.url)
     return re.split(r"[/:]", address.rstrip("/").removesuffix(".git"))[-1] or Path.cwd().name
 
 

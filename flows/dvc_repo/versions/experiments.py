@@ -23,7 +23,7 @@ from dvc.repo import Repo
 from ruamel.yaml.error import YAMLError
 
 from flows.core.errors import DvcFailed
-from flows.core.git import add_changes, git_names, git_succeeds, git_text, require_repository, run_git
+from flows.core.git import add_changes, copy_address, git_names, git_succeeds, git_text, require_repository, run_git
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.own_data import finish_copies
 from flows.core.params_edit import PATH as PARAMS
@@ -114,10 +114,8 @@ class ProjectClones:
 
     def copy_origin(self, project: Path) -> None:
         """Give the clone at `project` the project's own origin, from which workers of pools fetch commits."""
-        origin = git_text(["config", "--get", "remote.origin.url"], self._root, allowed=[1])  # 1: there is none
-        if origin:
-            folder, branches = self._snapshot.top / origin, "refs/remotes/origin/*"
-            run_git(["config", "remote.origin.url", str(folder.resolve()) if folder.exists() else origin], project)
+        if copy_address(self._snapshot.top, project):
+            branches = "refs/remotes/origin/*"
             fetch = [*NO_GC, "fetch", "--quiet", "--prune", "--no-tags", "--no-recurse-submodules"]
             run_git([*fetch, str(self._snapshot.top), f"+{branches}:{branches}"], project)
 

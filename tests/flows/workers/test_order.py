@@ -209,23 +209,6 @@ def test_git_settings_do_not_change_the_patch(clone: Path, tmp_path: Path, setti
     assert ((root / "a").read_text(), (root.parent / "above").read_text()) == ("two\n", "new\n")
 
 
-@pytest.mark.parametrize(
-    ("origin", "source"),
-    [
-        ("https://me:secret@host/p.git", "https://host/p.git"),
-        ("https://token@host/p.git", "https://host/p.git"),
-        ("ssh://git@host/p.git", "ssh://git@host/p.git"),
-        ("ssh://git:secret@host:22/p.git", "ssh://git@host:22/p.git"),
-        ("ssh://host/p.git", "ssh://host/p.git"),
-        ("git@host:p.git", "git@host:p.git"),
-    ],
-)
-def test_no_credentials_are_sent(clone: Path, origin: str, source: str) -> None:
-    """The order does not contain a password or token from the address of origin."""
-    git(clone, "remote", "set-url", "origin", origin)
-    assert order(clone).source == source
-
-
 def test_unsendable_code_is_refused(clone: Path, tmp_path: Path) -> None:
     """An untracked file, too large a patch and a missing commit each give an error that says so."""
     (clone / "new").write_text("new\n")
