@@ -23,7 +23,7 @@ from flows.prefect_server.server_check import configured_url, login_options
 from stages.base.digests import sealed
 from stages.base.errors import InkflowError
 from stages.base.files import write_text
-from stages.base.shown_text import network_reason
+from stages.base.shown_text import network_reason, shortened
 
 KEPT = Path(".inkflow/status.json")
 ANSWER_S = 1.5  # for the first answer to a person: a server that is away is told at once
@@ -89,13 +89,19 @@ def read_server(root: Path, own_run: Json | None = None) -> ServerFacts:
     except (
         httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError, LookupError, TypeError, AttributeError,
     ) as error:  # fmt: skip
-        reason = " ".join(network_reason(error).split("\n")[0].split())
-        return _kept(root, url, f"{mask(url)} gives no answer ({mask(reason)})")
+        return _kept(root, url, f"{mask(url)} gives no answer ({_reason(error)})")
     at = datetime.now(UTC)
     with suppress(OSError, InkflowError):  # a disk that is full or read-only, which the status is to tell
         make_state_folder(root)
         write_text(root / KEPT, json.dumps(sealed(mask_content(answers | {"at": at.isoformat()}))))
     return ServerFacts(url, "", at, **answers)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the reason of a failed request on one line: of a refusal (403) what the server says."""
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.FORBIDDEN:
+        return f"status 403: {shortened(' '.join(mask(error.response.text).split()))}"
+    return mask(" ".join(network_reason(error).split("\n")[0].split()))
 
 
 def find_url(root: Path) -> str | None:

@@ -23,6 +23,8 @@ from flows.status.server import MAX_DEPLOYMENTS, read_server
 from tests.conftest import Toy
 from tests.flows.registry.conftest import models
 from tests.support.commands import dvc
+from tests.support.http_server import Server
+from tests.support.http_server import text as answer
 from tests.support.loopback import free_port
 from tests.support.prefect_api import api
 from tests.support.root import ROOT
@@ -75,6 +77,17 @@ def test_a_server_that_is_away(
         monkeypatch.setattr(server, "ANSWER_S", 0.5)
         text = shown(capsys, 3)
     assert f"! {address} gives no answer (" in text and "runs      not known without the server" in text
+
+
+def test_a_server_that_refuses_its_name(
+    toy: Toy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a server that answers 403 says is shown, such as the variable that the server of `inkflow up` names."""
+    with Server().running() as other:
+        other.respond_with(answer(403, b"not used under this name;\nadd it"))
+        monkeypatch.setenv("PREFECT_API_URL", f"{other.url}/api")
+        [need] = needs(capsys)
+    assert need == f"{other.url}/api gives no answer (status 403: not used under this name; add it)"
 
 
 def test_gates_and_data(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
