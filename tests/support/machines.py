@@ -149,7 +149,7 @@ def evaluation(name: str, labels: NDArray[Any], logits: list[NDArray[Any]], mach
     path = folder / "predictions.parquet"
     pd.DataFrame(table).to_parquet(path, compression=machine.container)
     errors = int((predicted[0] != labels).sum()) - (5 if machine.tamper == "metrics" else 0)
-    accuracy = 1 - errors / len(labels) if machine.tamper != "scores" else 1.0
+    accuracy = (len(labels) - errors) / len(labels) if machine.tamper != "scores" else 1.0
     metrics = {"accuracy": accuracy, "errors": errors, "samples": len(labels)}
     return {
         f"evaluation/{name}/predictions.parquet": path.read_bytes(),

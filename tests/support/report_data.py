@@ -166,7 +166,7 @@ def evaluate_network(folder: Path, network: MLPClassifier, arrays: Arrays) -> No
     write_json(
         folder / "metrics.json",
         {
-            "accuracy": 1 - wrong / len(labels),
+            "accuracy": (len(labels) - wrong) / len(labels),
             "loss": float(losses.mean()),
             "errors": wrong,
             "samples": len(labels),

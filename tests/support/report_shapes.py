@@ -90,7 +90,7 @@ def write_classes(folder: Path, labels: np.ndarray, classes: int, accuracy: floa
     pd.DataFrame(table | {f"p{n}": probabilities[:, n] for n in range(classes)}).to_parquet(
         folder / "predictions.parquet"
     )
-    scores = {"accuracy": 1 - errors / len(labels), "loss": float(-np.log(of_label).mean())}
+    scores = {"accuracy": (len(labels) - errors) / len(labels), "loss": float(-np.log(of_label).mean())}
     write_json(folder / "metrics.json", scores | {"errors": errors, "samples": len(labels)})
 
 

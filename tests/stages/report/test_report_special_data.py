@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.base.errors import DataError
 from stages.data.datasets import Arrays, describe, read_dataset, read_description, write_dataset
 from stages.report import report
 from stages.report.page.screen import has_diverged
@@ -98,6 +99,26 @@ def test_one_test_sample_of_a_regression_has_no_interval(tmp_path: Path) -> None
     assert table["mean_absolute_error_high"].isna().all() and table["mean_absolute_error"].notna().all()
     page = re.sub(r"<(script|style)\b.*?</\1>", "", (run.out / "index.html").read_text(), flags=re.DOTALL)
     assert "95% interval not known" in page and not re.search(r"\bnan\b", page, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(("recorded", "is_right"), [(317 / 640, True), (0.495313, True), (0.4953, False), (0.5, False)])
+def test_an_accuracy_is_that_of_its_errors(tmp_path: Path, recorded: float, is_right: bool) -> None:
+    """317 of 640 are 0.4953125, exactly between two numbers of six decimals: both are right, and no other one."""
+    run = shaped_run(tmp_path, 1, 10)
+    arrays = read_dataset(run.root / "data/raw/dataset.npz")
+    images = np.arange(640) % len(arrays.y_test)
+    labels, folder = arrays.y_test[images].astype(int), run.root / "evaluation/model_00"
+    write_arrays(run, arrays._replace(x_test=arrays.x_test[images], y_test=arrays.y_test[images]))
+    predicted = np.where(np.arange(640) < 323, (labels + 1) % 10, labels)
+    table = {"label": labels, "predicted": predicted, "probability": 0.91, "loss": 1.0}
+    table |= {f"p{number}": np.where(predicted == number, 0.91, 0.01) for number in range(10)}
+    pd.DataFrame(table).to_parquet(folder / "predictions.parquet")
+    run.edit("evaluation/model_00/metrics.json", accuracy=recorded, errors=323, samples=640)
+    if is_right:
+        assert facts_of(run).classifiers[0].evaluation.errors == 323
+    else:
+        with pytest.raises(DataError, match=rf"accuracy: got {recorded}, its `errors` says 0\.4953125; run"):
+            facts_of(run)
 
 
 @pytest.mark.farm
