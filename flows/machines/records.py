@@ -1,5 +1,6 @@
 """A dvc.lock as it is compared: its stages in the order of the graph, their inputs, and who makes what they read."""
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def _given(content: bytes, name: str) -> tuple[dict[str, Any], dict[str, dict[st
             stage: {
                 key if file == versions.PARAMS else f"{file}:{key}": value
                 for file, values in each.items()
-                for key, value in leaves(values).items()
+                for key, value in leaves(values, limit=math.inf).items()
             }
             for stage, each in files.items()
         }

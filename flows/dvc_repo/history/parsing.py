@@ -1,5 +1,6 @@
 """Parses dvc.lock, parameters and metrics of old versions; parts that many versions share are parsed once."""
 
+import hashlib
 import json
 import math
 import re
@@ -24,7 +25,9 @@ FILES = re.compile(r"^    (deps|outs):\n((?:    - .*\n|      .*\n)*)", re.MULTIL
 PLAIN_HEAD = re.compile(r"  \S.*:\n    cmd:.*\n(?:    - .*\n|      .*\n)*")
 LINE = re.compile(r"    (?:- |  )(\w+): ([\w./][^#:'\"&*\n]*)\n")
 HASHES = ("md5", "etag", "checksum", "version_id")
-MAX_LEAVES = 5000  # of a file with parameters or metrics
+MAX_LEAVES = 5000  # of a file with parameters or metrics; further parameters are one value
+MAX_COUNTED = 100_000  # parameters of a file that count at all
+FURTHER = "further parameters"
 
 
 class Unreadable(ValueError):
@@ -210,22 +213,32 @@ def _loaded(text: str) -> tuple[Any, str]:
         return None, _short(error)
 
 
-def leaves(content: Any, parent: str = "") -> dict[str, Any]:
-    """Returns the values in `content` by dotted key; lists of plain values are values, as `units: [64, 64]`."""
+def leaves(content: Any, limit: float = MAX_LEAVES) -> dict[str, Any]:
+    """Returns the first `limit` values in `content` by dotted key; lists of plain values are values, as `[64, 64]`."""
     found: dict[str, Any] = {}
-    _add_leaves(content, parent, found)
+    _add_leaves(content, "", found, limit)
     return found
 
 
-def _add_leaves(content: Any, key: str, found: dict[str, Any]) -> None:
-    if len(found) >= MAX_LEAVES:
+def params_of(content: Any) -> dict[str, Any]:
+    """Returns the parameters in `content` by dotted key; those after the first 5,000 are one value, with a digest."""
+    values = list(leaves(content, MAX_COUNTED).items())
+    found, rest = dict(values[:MAX_LEAVES]), values[MAX_LEAVES:]
+    if rest:
+        digest = hashlib.sha256(json.dumps(rest).encode()).hexdigest()
+        found[FURTHER] = f"{len(rest):,} (SHA-256 {digest[:12]})"
+    return found
+
+
+def _add_leaves(content: Any, key: str, found: dict[str, Any], limit: float) -> None:
+    if len(found) >= limit:
         return
     if isinstance(content, Mapping) and content:
         for name, value in content.items():
-            _add_leaves(value, f"{key}.{name}" if key else str(name), found)
+            _add_leaves(value, f"{key}.{name}" if key else str(name), found, limit)
     elif isinstance(content, list) and any(isinstance(item, Mapping | list) for item in content):
         for number, value in enumerate(content):
-            _add_leaves(value, f"{key}.{number}" if key else str(number), found)
+            _add_leaves(value, f"{key}.{number}" if key else str(number), found, limit)
     elif key:
         found[key] = plain(content)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.core.values import is_same_value
 from flows.dvc_repo.history.comparison import Row, is_of_file
-from flows.dvc_repo.history.parsing import Unreadable, leaves, parse_values
+from flows.dvc_repo.history.parsing import Unreadable, params_of, parse_values
 from flows.dvc_repo.history.versions import PARAMS
 
 Record = Mapping[str, Any]
@@ -117,7 +117,7 @@ def _failed_row(record: Record, spans: Mapping[str, Any], rows: Sequence[Row], f
     base = _base(str(record.get("commit", "")), rows)
     before = next((row for row in rows if row["id"] == base), None)
     try:
-        params = leaves(parse_values(PARAMS, str(record.get("params", "")).encode(errors="replace")))
+        params = params_of(parse_values(PARAMS, str(record.get("params", "")).encode(errors="replace")))
     except Unreadable:
         params = {}
     old = before["params"] if before else {}

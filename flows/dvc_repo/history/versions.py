@@ -10,7 +10,7 @@ from posixpath import join, normpath
 from typing import Any
 
 from flows.dvc_repo.history.links import Stage
-from flows.dvc_repo.history.parsing import Entry, Unreadable, leaves, parse_lock, parse_values
+from flows.dvc_repo.history.parsing import Entry, Unreadable, leaves, params_of, parse_lock, parse_values
 from flows.dvc_repo.history.pipelines import Pipeline, parse_pipeline, read_params
 
 Read = Callable[[str], bytes | None]  # the content of a file of this version in git; None without one
@@ -139,17 +139,21 @@ def add_params(version: Version, read: Read, files: Iterable[str]) -> None:
         if content is None:
             continue
         version.params_files |= {path} - {PARAMS}
-        values = read_leaves(version, path, content, parse_values) or {}
+        values = read_leaves(version, path, content, parse_values, params_of) or {}
         version.params |= {key if path == PARAMS else f"{path}:{key}": value for key, value in values.items()}
     version.dataset = str(version.params.get("dataset") or "")
 
 
 def read_leaves(
-    version: Version, path: str, content: bytes, parse: Callable[[str, bytes], Any]
+    version: Version,
+    path: str,
+    content: bytes,
+    parse: Callable[[str, bytes], Any],
+    flat: Callable[[Any], dict[str, Any]] = leaves,
 ) -> dict[str, Any] | None:
     """Returns the values of a file by dotted key; None for one that cannot be read, which is noted as a problem."""
     try:
-        return leaves(parse(path, content))
+        return flat(parse(path, content))
     except Unreadable as error:
         version.problems.append(f"{path}: {error}")
         return None

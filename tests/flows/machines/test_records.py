@@ -83,6 +83,13 @@ def test_command_that_differs() -> None:
     assert differences("one", PLAIN, lines) == [("command", "command", "python one.py", ["python one.py"])]
 
 
+def test_parameters_are_all_compared() -> None:
+    """A stage with thousands of parameters is compared in all of them."""
+    params = "".join(f"        k{number}: 1\n" for number in range(5000))
+    locks = [f"{PLAIN}    params:\n      params.yaml:\n{params}        rate: {rate}\n" for rate in (0.1, 0.2)]
+    assert differences("one", *locks) == [("parameter", "rate", 0.1, 0.2)]
+
+
 @pytest.mark.parametrize(
     ("here", "there"),
     [
