@@ -1,9 +1,10 @@
 """Numbers and lists as text."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 NOT_KNOWN = "not known"
+P_LIMIT = 0.05  # SIGNIFICANT of the tests, which also import this module
 
 
 def percent(share: float) -> str:
@@ -43,10 +44,17 @@ def four_decimals(value: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """Formats a p-value with at most 3 digits, without a line break."""
+    """Formats a p-value without a line break: with 3 digits, or as many as needed to stay below, at or above 0.05."""
     if p < 0.001:
         return "p\u00a0<\u00a00.001"
-    return f"p\u00a0=\u00a0{p:.3f}" if p < 0.1 else f"p\u00a0=\u00a0{p:.2f}"  # 0.049 and 0.051 differ
+    digits = range(3, 19) if p < 0.1 else (2,)
+    return f"p\u00a0=\u00a0{on_its_side((f'{p:.{count}f}' for count in digits), p, P_LIMIT)}"
+
+
+def on_its_side(texts: Iterable[str], figure: float, limit: float) -> str:
+    """Returns the first of the `texts` of a figure that is below, at or above `limit` as the figure is."""
+    side = (figure < limit, figure > limit)
+    return next(text for text in texts if (float(text) < limit, float(text) > limit) == side)
 
 
 def enumerate_words(words: Sequence[str], conjunction: str = "and") -> str:
@@ -81,4 +89,4 @@ def number(value: float) -> str:
 
 def _with_minus(text: str) -> str:
     """Writes a minus sign for a hyphen; a zero has no sign."""
-    return text.replace("-", "−" if any(digit in text for digit in "123456789") else "")  # noqa: RUF001 - the typographic minus is meant
+    return text.replace("-", "−" if float(text) else "")  # noqa: RUF001 - the typographic minus is meant

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from stages.report.config import Gate, Gates
 from stages.report.facts import Facts
-from stages.report.formats import NOT_KNOWN, p_value
+from stages.report.formats import NOT_KNOWN, on_its_side, p_value
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import compare
 from stages.report.models.trivial import NAME, TrivialAnswer
@@ -141,9 +141,7 @@ def format_beside(figure: float, limit: float) -> str:
     """Rounds `figure` to four digits, or to as many as needed to stay below, at or above `limit`."""
     if math.isnan(figure):
         return NOT_KNOWN
-    side = (figure < limit, figure > limit)
-    texts = (f"{figure:.{digits}g}" for digits in range(4, 18))
-    return next(text for text in texts if (float(text) < limit, float(text) > limit) == side)
+    return on_its_side((f"{figure:.{digits}g}" for digits in range(4, 18)), figure, limit)
 
 
 def _not_worse_than_accepted(facts: Facts, model: ModelFacts, accepted: Facts) -> Check:

@@ -59,7 +59,7 @@ function modelsTable(old, fresh) {
       el("td", { className: "n" }, a?.text ?? "–"), el("td", { className: "n" }, b?.text ?? "–"),
       el("td", { className: "n" }, test ? `${points(test.difference)} points` : isOther ? "–" : gainText(a, b)),
       el("td", { className: "n" }, test ? `${points(test.low)} to ${points(test.high)}` : "–"),
-      el("td", { className: "n" }, test ? test.p.toPrecision(2) : "–"),
+      el("td", { className: "n" }, test ? pText(test.p) : "–"),
       el("td", {}, test ? verdictMark(test.verdict) : el("span", { className: "fine" }, isOther ? "no test: other test images" : whyNoTest(old.models[name], fresh.models[name]))));
   });
   const others = [...new Set([...Object.keys(fresh.models), ...Object.keys(old.models)])].filter((name) => !names.includes(name));

@@ -125,6 +125,12 @@ function verdictOf({ difference }, p) {
   return p >= SIGNIFICANT ? "cannot tell" : difference > 0 ? "better" : "worse";
 }
 
+// Two significant digits, or as many as a p-value needs to stay below, at or above 0.05.
+function pText(p) {
+  const texts = Array.from({ length: 16 }, (_, more) => p.toPrecision(2 + more));
+  return texts.find((text) => Math.sign(Number(text) - SIGNIFICANT) === Math.sign(p - SIGNIFICANT));
+}
+
 // Returns the tests with p-values, verdicts and intervals by Holm's correction: all together err in 5% at most. The
 // smallest p is tested at 5% / n, the next at 5% / (n - 1) and so on, until one is not significant; all others are
 // tested at the level of that one.

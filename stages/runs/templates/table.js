@@ -86,7 +86,7 @@ function verdictCell(row, model) {
 function gainOf(row, model) {
   const base = byId.get(state.base), test = againstBaseline(row, model);
   if (test?.verdict === "the same") return el("span", { className: "fine", title: "the same predictions as the baseline's" }, "the same");
-  if (test) return el("span", { title: `positive is better; p ${test.p.toPrecision(2)}, corrected by Holm over all tests` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict), hidden(`, p ${test.p.toPrecision(2)}`));
+  if (test) return el("span", { title: `positive is better; p ${pText(test.p)}, corrected by Holm over all tests` }, `${test.unit === "value" ? signed(test.difference) : points(test.difference)} `, verdictMark(test.verdict), hidden(`, p ${pText(test.p)}`));
   const [own, other] = [score(row, measure(), model), base && score(base, measure(), model)];
   if (!own || !other) return el("span", { className: "none" }, "–");
   if (measure().id === "test" && hasModels ? hasOtherTest(row, base) : hasOtherData(row, base)) return el("span", { className: "fine" }, "other data");

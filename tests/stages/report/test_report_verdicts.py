@@ -13,7 +13,6 @@ from statsmodels.stats.weightstats import DescrStatsW
 from stages.model.optimizer_config import Optimizer, Schedule, ScheduleName
 from stages.report import sentences
 from stages.report.facts import Facts, ModelGroup, arrange
-from stages.report.formats import four_decimals, number, p_value, percent, plural, points
 from stages.report.gather import Folders, gather_facts
 from stages.report.model_comparison import leaders, pair_verdict, verdict, version_verdict
 from stages.report.models.classifier import Classifier
@@ -278,16 +277,3 @@ def test_numbers_of_the_costs_do_not_collide(facts: Facts) -> None:
         texts = re.findall(r'translate\([\d.-]+,([\d.-]+)\)"[^>]*>[\d.]+%<', cost_figure(shown))
         places = sorted(map(float, texts))
         assert len(places) >= 2 and all(after - before >= 10 for before, after in pairwise(places))
-
-
-def test_formats() -> None:
-    """No rounding that misleads: 0.049 and 0.051 differ, 100% is all, a difference of nothing has no sign."""
-    assert [p_value(0.0496), p_value(0.0504), p_value(0.52)] == [
-        f"p\u00a0=\u00a0{p}" for p in ("0.050", "0.050", "0.52")
-    ]
-    assert p_value(0.049) != p_value(0.051)
-    assert [percent(0.99999), percent(1.0)] == ["99.99%", "100.00%"]
-    assert [points(-0.001), points(0.0), points(-1.5)] == ["\u22120.001", "0.00", "\u22121.50"]  # no 0 that is none
-    assert [points(-1e-9), points(0.004)] == ["0.00", "+0.004"]
-    assert [number(-0.0), four_decimals(-0.00001), number(-0.5)] == ["0", "0.0000", "\u22120.5"]
-    assert [plural(1, "error"), plural(1200, "error")] == ["1 error", "1,200 errors"]

@@ -233,6 +233,15 @@ def test_a_running_trial_has_not_failed(content: Content, opened: Open) -> None:
 
 
 @pytest.mark.farm
+def test_p_values_beside_the_limit(opened: Open) -> None:
+    """A p-value has two digits, and more where these were on another side of 0.05 than the number."""
+    source = (TEMPLATES / "statistics.js").read_text(encoding="utf-8")
+    numbers = [0.0498, 0.04996, 0.05, 0.0502, 0.052, 0.0494, 0.6, 1, 1e-9]
+    texts = opened().page.evaluate(f"numbers => {{ {source}\n return numbers.map(pText); }}", numbers)
+    assert texts == ["0.0498", "0.04996", "0.050", "0.0502", "0.052", "0.049", "0.60", "1.0", "1.0e-9"]
+
+
+@pytest.mark.farm
 def test_gates_that_were_not_judged(content: Content, opened: Open) -> None:
     """`gate:unjudged` finds versions with gates that were not judged; `gate:passed` those where all were and passed."""
     row(content, "first")["gates"] = {"passed": 6, "failed": 0, "not_judged": 18, "checks": [], "note": None}
