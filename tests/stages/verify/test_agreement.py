@@ -44,11 +44,34 @@ def test_several_seeds_are_tested_as_recipes(tmp_path: Path) -> None:
         write(tmp_path / str(n), predicted=part[0], **{f"seed_{k}": row for k, row in enumerate(part)})
         for n, part in enumerate(answers)
     ]
-    found = compare_models({"a": folders, "b": [folders[0], folders[0]]})
+    found = compare_models({"a": folders, "b": [folders[0], folders[0]], "c": folders})
     expected = recipe_test(*((part == LABELS).astype(float) for part in answers))
     assert expected is not None and found["a"]["p"] == pytest.approx(expected.p)
     assert "3 seeds here; 3 there" in found["a"]["sentence"] or "3 seeds here, 3" in found["a"]["sentence"]
-    assert found["b"]["p"] == 1 and "Holm-corrected for 2 models" in found["b"]["sentence"]
+    assert found["a"]["corrected_p"] == pytest.approx(min(1, 2 * expected.p))
+    assert found["b"]["p"] == 1 and "Holm-corrected for 2 models" in found["a"]["sentence"]
+
+
+@pytest.mark.parametrize("is_value", [False, True])
+def test_equal_answers_make_no_test_stricter(tmp_path: Path, is_value: bool) -> None:
+    """Models that are wrong on the same samples are equal, and are not counted by the correction of the others."""
+    answers = {"a": np.where(np.arange(200) < 6, 1 - LABELS, LABELS), "b": LABELS}
+    columns = {name: {"predicted": answer} for name, answer in answers.items()}
+    if is_value:
+        targets = {name: LABELS + RANDOM.normal(size, 0.1, 200) for name, size in (("a", 0.5), ("b", 0.45))}
+        columns = {name: {"target": LABELS / 1, "value": value} for name, value in targets.items()}
+    folders = {
+        name: write(tmp_path / name, probability=[0.9 + shift] * 200, **columns[kind])
+        for name, kind, shift in (("here", "a", 0), ("there", "b", 0), ("one", "a", 0), ("two", "a", 1e-7))
+    }
+    alone = compare_models({"a": [folders["here"], folders["there"]]})
+    alike = {f"m{number}": [folders["one"], folders["two"]] for number in range(5)}
+    found = compare_models({"a": [folders["here"], folders["there"]], **alike})
+    assert found["a"] == alone["a"] and found["a"]["verdict"] == "different" and "Holm" not in found["a"]["sentence"]
+    assert list(found) == ["a", *alike]
+    for name in alike:
+        assert (found[name]["verdict"], found[name]["p"], found[name]["tests"]) == ("statistically equal", 1.0, 1)
+        assert "p = 1.00" in found[name]["sentence"] and "Holm" not in found[name]["sentence"]
 
 
 @pytest.mark.parametrize(("samples", "models", "verdict"), [(5, 1, "unknown"), (6, 1, "different"), (6, 2, "unknown")])
