@@ -60,6 +60,8 @@ def read_predictions(files: Mapping[str, str]) -> dict[str, Predictions]:
             columns = ["target", "value"] if {"target", "value"} <= set(names) else ["label", "predicted"]
             table = pq.read_table(path, columns=columns)
             labels, answers = (_small(table.column(name).to_numpy()) for name in columns)
+            if not len(labels):  # nothing to test
+                continue
             if any(values.dtype.kind not in "iufb" or not np.isfinite(values).all() for values in (labels, answers)):
                 continue
             key = hashlib.sha256(labels.astype(np.float64).tobytes()).hexdigest()[:12]

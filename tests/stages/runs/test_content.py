@@ -162,7 +162,7 @@ def test_predictions_take_little_memory(tmp_path: Path) -> None:
 
 
 def test_tests_of_classes_and_of_values(tmp_path: Path) -> None:
-    """McNemar's test for classes, the paired t test for values; none between other labels, none for a damaged file.
+    """McNemar's test for classes, the paired t test for values; none for other labels or without samples.
 
     The table of a regression has the nearest classes too.
     """
@@ -182,7 +182,9 @@ def test_tests_of_classes_and_of_values(tmp_path: Path) -> None:
     pd.DataFrame({"label": [{"a": 1}] * 40, "predicted": right}).to_parquet(tmp_path / "objects")
     pd.DataFrame({"target": labels * 1.0, "value": ["a"] * 40}).to_parquet(tmp_path / "texts")
     pd.DataFrame({"target": labels * 1.0, "value": labels + np.nan}).to_parquet(tmp_path / "no numbers")
-    others = ["damaged", "missing", "objects", "texts", "no numbers"]
+    pd.DataFrame(tables["right"]).iloc[:0].to_parquet(tmp_path / "no rows")
+    pd.DataFrame(tables["value"]).iloc[:0].to_parquet(tmp_path / "no values")
+    others = ["damaged", "missing", "objects", "texts", "no numbers", "no rows", "no values"]
     read = read_predictions({name: str(tmp_path / name) for name in [*tables, *others]})
     assert set(read) == set(tables)
     found = compare(read["right"], read["poor"])
