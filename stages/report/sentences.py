@@ -38,8 +38,9 @@ def calibration(model: Classifier) -> str:
         images, correct = int(worst["images"]), round(worst["images"] * worst["accuracy"])
         sentences.append(
             f"The bin with the largest deviation, weighted by {model.noun}s: of {plural(images, model.noun)} with a"
-            f" mean probability of {worst['confidence']:.1%}, {count(correct)} {'is' if correct == 1 else 'are'}"
-            f" classified correctly ({worst['accuracy']:.1%}, interval {worst['low95']:.1%} to {worst['high95']:.1%})."
+            f" mean probability of {percent(worst['confidence'])}, {count(correct)} {'is' if correct == 1 else 'are'}"
+            f" classified correctly ({percent(worst['accuracy'])}, interval {percent(worst['low95'])}"
+            f" to {percent(worst['high95'])})."
         )
     low, high = model.interval
     position = "above" if confidence > high else "below" if confidence < low else "within"

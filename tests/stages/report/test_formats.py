@@ -1,12 +1,17 @@
 """Numbers as text: no rounding that says another thing than the number."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from stages.report import sentences
 from stages.report.formats import P_LIMIT, four_decimals, number, p_value, percent, plural, points
+from stages.report.statistics.intervals import wilson_interval
 from stages.report.statistics.paired_tests import SIGNIFICANT
+from stages.report.statistics.scores import expected_calibration_error, reliability
 
 
 def test_formats() -> None:
@@ -37,3 +42,16 @@ def test_p_values_beside_005() -> None:
     below, above = (float(p_value(float(np.nextafter(0.05, end))).split("\u00a0")[2]) for end in (0, 1))
     assert below < P_LIMIT == SIGNIFICANT < above
     assert p_value(0.0009) == "p\u00a0<\u00a00.001"
+
+
+def test_a_bin_with_errors_is_not_all_right() -> None:
+    """Of 10,000 images with a mean probability of 0.99995 and 3 errors, no share in the sentence is 100%."""
+    bins = reliability(np.full(10_000, 0.99995), np.arange(10_000) >= 3)
+    scores = SimpleNamespace(reliability=bins, confidence=0.99995, calibration_error=expected_calibration_error(bins))
+    evaluation = SimpleNamespace(samples=10_000)
+    model: Any = SimpleNamespace(
+        scores=scores, evaluation=evaluation, noun="image", interval=wilson_interval(9997, 10_000)
+    )
+    text = sentences.calibration(model)
+    assert "of 99.99%, 9,997 are classified correctly (99.97%, interval 99.91% to 99.99%)." in text
+    assert "100." not in text and text.endswith("overconfident.")

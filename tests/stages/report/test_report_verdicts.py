@@ -251,7 +251,7 @@ def test_calibration_sentences_count_the_bins(facts: Facts) -> None:
     text = sentences.calibration(classifier(facts, "a", range(10)))
     low, high = proportion_confint(440, 450, method="wilson")
     assert "(expected calibration error): 7.78 points." in text and "In 0 of 1 bin, with 0.00% of the images" in text
-    assert f"probability of 90.0%, 440 are classified correctly (97.8%, interval {low:.1%} to {high:.1%})" in text
+    assert f"probability of 90.00%, 440 are classified correctly (97.78%, interval {low:.2%} to {high:.2%})" in text
     assert "over all images is 90.00%, below the interval of the test accuracy: underconfident" in text
 
 
