@@ -40,11 +40,12 @@ class Comparison(NamedTuple):
     changes: Mapping[str, Pair]  # by model, the new version first
     unchanged: tuple[str, ...]  # models with the same bytes and predictions, which need no test
     params: ChangedParams
+    untested: tuple[str, ...] = ()  # models that both versions have with different tasks or targets
 
     @property
     def verdict(self) -> Verdict:
         """The models that became better or worse."""
-        return versions_verdict(self.changes, self.unchanged)
+        return versions_verdict(self.changes, self.unchanged, self.untested)
 
 
 def compare_runs(old: Version, new: Version) -> Comparison:
@@ -74,7 +75,8 @@ def compare_runs(old: Version, new: Version) -> Comparison:
     facts = arrange(models, new_facts.data, new_facts.params, incomparable)
     changes = dict(zip(pairs, corrected(list(pairs.values())), strict=True))
     params = ChangedParams(old.name, new.name, changed_params(old.root, new.root))
-    return Comparison(facts, changes, unchanged, params)
+    untested = tuple(name for name in new_changed if name in old_changed and name not in pairs)
+    return Comparison(facts, changes, unchanged, params, untested)
 
 
 def _facts(version: Version) -> Facts:

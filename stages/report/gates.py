@@ -147,12 +147,9 @@ def format_beside(figure: float, limit: float) -> str:
 def _not_worse_than_accepted(facts: Facts, model: ModelFacts, accepted: Facts) -> Check:
     other = next((other for other in accepted.models if other.name == model.name), None)
     if other is not None and not facts.data.has_same_test_part(accepted.data):
-        return _examined_elsewhere("accepted", model, "the accepted version")
+        sentence = f"the accepted version was examined on other {model.noun}s or labels"
+        return Check(model.name, "accepted", "not judged", sentence)
     return _not_worse("accepted", model, other, "the accepted version")
-
-
-def _examined_elsewhere(gate: str, model: ModelFacts, name: str) -> Check:
-    return Check(model.name, gate, "not judged", f"{name} was examined on other {model.noun}s or labels")
 
 
 def _not_worse(gate: str, model: ModelFacts, other: ModelFacts | None, name: str) -> Check:
@@ -161,7 +158,7 @@ def _not_worse(gate: str, model: ModelFacts, other: ModelFacts | None, name: str
         return Check(model.name, gate, "not judged", f"{name} does not exist")
     pair = compare(model, other)
     if pair is None:
-        return _examined_elsewhere(gate, model, name)
+        return Check(model.name, gate, "not judged", f"{name} has another task or other targets")
     worse = pair.test.difference < 0 and pair.test.p < SIGNIFICANT
     verdict = "worse than" if worse else "not shown to be worse than"
     sentence = f"{verdict} {name} ({pair.difference_text}; {model.test_name}, {p_value(pair.test.p)})"

@@ -119,12 +119,15 @@ def _insignificant(pair: Pair) -> str:
     return "cannot tell" if pair.test.difference else "level"
 
 
-def versions_verdict(changes: Mapping[str, Pair], unchanged: Sequence[str] = ()) -> Verdict:
+def versions_verdict(
+    changes: Mapping[str, Pair], unchanged: Sequence[str] = (), untested: Sequence[str] = ()
+) -> Verdict:
     """Returns the verdict on two versions of a project.
 
     Args:
         changes: for each model that both versions have, its new version against its old one.
         unchanged: names of the models with the same bytes in both versions, which are not in `changes`.
+        untested: names of the models that both versions have with different tasks or targets.
     """
     verdicts = {name: version_verdict(pair) for name, pair in changes.items()}
     parts = [
@@ -134,6 +137,8 @@ def versions_verdict(changes: Mapping[str, Pair], unchanged: Sequence[str] = ())
     ]
     if changes:
         headline = enumerate_words(parts) or "Not enough evidence of a change"
+    elif untested:
+        headline = "No changed model can be compared"
     else:
         headline = "Nothing changed" if unchanged else "The two versions have no model in common"
     kind = _interval_name(len(changes) > 1)
@@ -142,4 +147,5 @@ def versions_verdict(changes: Mapping[str, Pair], unchanged: Sequence[str] = ())
         for name, pair in list(changes.items())[:MAX_NAMED]
     ]
     same = [f"Unchanged, the same bytes: {enumerate_words(unchanged)}."] if unchanged else []
-    return Verdict(headline, " ".join([*figures, *same]))
+    other = [f"Not compared, of another task or other targets: {enumerate_words(untested)}."] if untested else []
+    return Verdict(headline, " ".join([*figures, *same, *other]))

@@ -12,10 +12,11 @@ from stages.data.config import Prepare
 from stages.model.config import CustomModel, DenseModel
 from stages.report.check_gates import check_run
 from stages.report.comparability import LOSS_KEYS, SPLIT, TARGETS
-from stages.report.compare_runs import Version, compare_runs
+from stages.report.compare_runs import Version, compare_runs, record
 from stages.report.compare_runs import main as compare_program
 from tests.support.html_page import Page
 from tests.support.report_data import Run, finish_run, small_digits
+from tests.support.report_shapes import shaped_run
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,19 @@ def test_other_training_images_rank_nothing(finished: Run, tmp_path: Path) -> No
     comparison = compare_runs(Version("a", finished.root), Version("b", other.root))
     assert comparison.facts.lead.chosen is None and comparison.changes.keys() == {"cnn", "dense"}
     assert comparison.facts.lead.incomparable.endswith("since the training data differ")
+
+
+def test_a_model_of_another_task_is_not_compared(tmp_path: Path) -> None:
+    """Where a model has another task in the two versions, the comparison and the gate say so, and name the model."""
+    old, new = shaped_run(tmp_path / "old", 2, 4), shaped_run(tmp_path / "new", 1, 4, "regression")
+    found = record(compare_runs(Version("old", old.root), Version("new", new.root)))
+    assert found["headline"] == "No changed model can be compared" and found["models"] == found["unchanged"] == []
+    assert found["evidence"] == "Not compared, of another task or other targets: model_00."
+    (check,) = (check for check in check_run(new.root, old.root).checks if check.gate == "accepted")
+    assert (check.status, check.sentence) == ("not judged", "the accepted version has another task or other targets")
+    (new.root / "params.yaml").write_text((new.root / "params.yaml").read_text().replace("model_00", "other"))
+    for part in ("models", "evaluation"):
+        (new.root / part / "model_00").rename(new.root / part / "other")
+    new.edit("models/other/training.json", model="other")
+    renamed = compare_runs(Version("old", old.root), Version("new", new.root))
+    assert renamed.verdict == ("The two versions have no model in common", "")

@@ -66,7 +66,7 @@ MODEL: Any = SimpleNamespace(name="a", noun="sample", labels=[0.0] * 4, test_nam
 @pytest.mark.parametrize(
     ("pair", "status", "words"),
     [
-        (None, "not judged", "was examined on other samples"),
+        (None, "not judged", "has another task or other targets"),
         ((-1.0, 0.9, None), "passed", "not shown to be worse"),  # a regression: its test can differ on few samples
         ((-1.0, 0.01, None), "failed", "worse than"),
         ((-1.0, 0.9, True), "not judged", "too few to tell"),
@@ -75,7 +75,7 @@ MODEL: Any = SimpleNamespace(name="a", noun="sample", labels=[0.0] * 4, test_nam
 def test_a_comparison_of_two_versions(
     monkeypatch: pytest.MonkeyPatch, pair: tuple[float, float, Any] | None, status: str, words: str
 ) -> None:
-    """Versions without common test images are not judged; the bound of six images is that of classifiers."""
+    """Versions with another task are not judged; the bound of six images is that of classifiers."""
     test = SimpleNamespace(**dict(zip(("difference", "p", "agreement"), pair, strict=True))) if pair else None
     monkeypatch.setattr(gates, "compare", lambda *_: test and SimpleNamespace(test=test, difference_text="1"))
     check = gates._not_worse("accepted", MODEL, MODEL, "the other")
