@@ -37,7 +37,7 @@ class Thresholds:
 
     positives: int
     negatives: int
-    true_positives: list[int]  # at 0.00, 0.01 to 1.00; a sample is positive from the threshold on
+    true_positives: list[int]  # at 0.00, 0.01 to 1.00; a sample is positive from the threshold on, but above 0.50
     false_positives: list[int]
     roc: list[tuple[float, float]]  # false positive rate, recall
     pr: list[tuple[float, float]]  # recall, precision
@@ -56,11 +56,15 @@ class Thresholds:
 
 
 def thresholds(labels: Labels, probability: Floats) -> Thresholds:
-    """Returns the counts and curves of `probability` (n,) of the positive class 1 of `labels` (n,)."""
+    """Returns the counts and curves of `probability` (n,) of the positive class 1 of `labels` (n,).
+
+    The counts at 0.50 are those of the predictions, whose answer to two equal probabilities is class 0.
+    """
     positive = labels == 1
-    steps = np.arange(STEPS + 1) / STEPS
+    steps = np.arange(STEPS + 1) / STEPS - 1e-9
+    steps[STEPS // 2] += 2e-9
     true, false = (
-        [int(n) for n in len(part) - np.searchsorted(part, steps - 1e-9)]
+        [int(n) for n in len(part) - np.searchsorted(part, steps)]
         for part in (np.sort(probability[positive]), np.sort(probability[~positive]))
     )
     roc: list[tuple[float, float]] = []

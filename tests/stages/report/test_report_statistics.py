@@ -21,6 +21,7 @@ from stages.report.statistics.paired_tests import (
 )
 from stages.report.statistics.scores import Confusion, confusion_matrix, frequent_confusions
 from stages.report.statistics.smoothing import min_smoothed_epochs, smooth
+from stages.report.statistics.thresholds import thresholds
 
 
 @given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -207,3 +208,14 @@ def test_holm_by_hand() -> None:
     assert holm_correction([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm_correction([0.9, 0.8]) == [1.0, 1.0]
     assert holm_correction([]) == []
+
+
+def test_the_threshold_of_one_half_has_the_predictions() -> None:
+    """At 0.50 two equal probabilities are negative, as in the predictions, and counts never rise with the threshold."""
+    labels = np.array([0, 1, 1, 0, 1])
+    probability = np.array([0.5, 0.5, 0.49, 0.50000006, 0.55], np.float32)
+    predicted = np.stack([1 - probability, probability], axis=1).argmax(axis=1)
+    counts = thresholds(labels, probability.astype(np.float64))
+    found = counts.true_positives[49:52], counts.false_positives[49:52]
+    assert found == ([3, 1, 1], [2, 1, 0])
+    assert (found[0][1], found[1][1]) == (predicted[labels == 1].sum(), predicted[labels == 0].sum())
