@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from stages.report.config import Gate, Gates
 from stages.report.facts import Facts
-from stages.report.formats import NOT_KNOWN, on_its_side, p_value
+from stages.report.formats import NOT_KNOWN, on_its_side, p_value, plural
 from stages.report.models.model_facts import ModelFacts
 from stages.report.models.pairs import compare
 from stages.report.models.trivial import NAME, TrivialAnswer
@@ -113,7 +113,8 @@ def _better_than_trivial(model: ModelFacts, trivial: TrivialAnswer) -> Check:
     """Fails unless the test samples show that the model is better than the trivial answer."""
     gate, samples = "better_than_trivial", len(trivial.labels)
     if not trivial.can_be_beaten:
-        sentence = f"{trivial.answer} is wrong for {trivial.errors} of {samples} test {model.noun}s, too few to tell"
+        images = plural(samples, f"test {model.noun}")
+        sentence = f"{trivial.answer} is wrong for {trivial.errors} of {images}, too few to tell"
         return Check(model.name, gate, "not judged", sentence)
     test = trivial.test(model)
     scores = f"{model.format_score(model.score)}, {NAME} {model.format_score(trivial.score)} ({trivial.answer})"
@@ -162,8 +163,7 @@ def _not_worse(gate: str, model: ModelFacts, other: ModelFacts | None, name: str
     worse = pair.test.difference < 0 and pair.test.p < SIGNIFICANT
     verdict = "worse than" if worse else "not shown to be worse than"
     sentence = f"{verdict} {name} ({pair.difference_text}; {model.test_name}, {p_value(pair.test.p)})"
-    if pair.test.agreement and pair.test.difference < 0 and not can_differ(len(model.labels)):
-        return Check(
-            model.name, gate, "not judged", f"{sentence}: {len(model.labels)} {model.noun}s are too few to tell"
-        )
+    samples = len(model.labels)
+    if pair.test.agreement and pair.test.difference < 0 and not can_differ(samples):
+        return Check(model.name, gate, "not judged", f"{sentence}: {plural(samples, model.noun)}, too few to tell")
     return Check(model.name, gate, "failed" if worse else "passed", sentence)

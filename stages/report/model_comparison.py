@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from stages.report.facts import ModelGroup
-from stages.report.formats import count, enumerate_words, p_value
+from stages.report.formats import count, enumerate_words, p_value, plural
 from stages.report.models.pairs import Pair
 
 MAX_NAMED = 3  # runners-up that a headline names; more are counted
@@ -20,10 +20,10 @@ class Verdict(NamedTuple):
 def verdict(group: ModelGroup) -> Verdict:
     """Returns the verdict on a group: the model chosen on the validation part, and what the test images say."""
     best = group.best
-    samples = count(len(best.predictions))
+    samples = plural(len(best.predictions), f"test {best.noun}")
     sentences = [
         f"{best.name} {group.criterion.claim(best)}." if len(group.models) > 1 else "",
-        f"On {samples} test {best.noun}s {best.name} {best.result} (95% interval {best.interval_text}).",
+        f"On {samples} {best.name} {best.result} (95% interval {best.interval_text}).",
         best.suspicion and f"{best.suspicion.capitalize()}.",
         _runner_up(group),
     ]

@@ -21,13 +21,13 @@ def render_summary(facts: Facts, results: GateResults) -> str:
         lines += _table(group, rows)
         shown += rows
         room -= len(group.models) + 3
-    omitted = len(facts.models) - shown
+    omitted, images = len(facts.models) - shown, formats.plural(len(facts.data.arrays.y_test), f"test {about.noun}")
     return "\n".join(
         [
             *lines,
             *(["", f"{omitted} more in `reports/metrics.csv`."] if omitted else []),
             "",
-            f"Data: {markdown_text(about.title)}, {formats.count(len(facts.data.arrays.y_test))} test {about.noun}s."
+            f"Data: {markdown_text(about.title)}, {images}."
             f" {markdown_text(sentences.duplicates(facts.data))} All details: `reports/index.html`.",
             *_confusions(facts),
             "",

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.base.errors import EXIT_DONE, exit_with
-from stages.report.formats import count, number, p_value, points
+from stages.report.formats import count, number, p_value, plural, points
 from stages.report.records import TABLE_ERRORS
 from stages.report.statistics.intervals import Floats, Interval
 from stages.report.statistics.paired_tests import (
@@ -168,7 +168,7 @@ def _result(here: Answers, there: Answers, test: Tested, p: float, tests: int) -
     samples = len(here.labels)
     is_too_small = not here.is_value and test.difference != 0 and not can_differ(samples, tests)
     if np.isnan(p) or is_too_small:
-        return {"verdict": UNKNOWN, "sentence": f"{samples} test samples are too few for a test"}
+        return {"verdict": UNKNOWN, "sentence": f"{plural(samples, 'test sample')}, too few for a test"}
     sides = {"here": here, "there": there}
     figures: dict[str, Any] = {
         "test": test.name,

@@ -95,6 +95,8 @@ def test_one_test_sample_of_a_regression_has_no_interval(tmp_path: Path) -> None
     assert [(check["status"], check["sentence"]) for check in checks] == [("failed", "not known, at most 100")] * 2
     rows = json.loads((run.out / "ranking.json").read_text())["tasks"][0]["rows"]
     assert {row["interval"] for row in rows} == {"not known"} and "nan" not in (run.out / "summary.md").read_text()
+    summary = (run.out / "summary.md").read_text()
+    assert "On 1 test image model" in summary and ", 1 test image." in summary
     table = pd.read_csv(run.out / "metrics.csv")
     assert table["mean_absolute_error_high"].isna().all() and table["mean_absolute_error"].notna().all()
     page = re.sub(r"<(script|style)\b.*?</\1>", "", (run.out / "index.html").read_text(), flags=re.DOTALL)
