@@ -48,6 +48,7 @@ class Snapshot:
         """
         options = ["--shared", "--no-checkout", "--no-tags", "--no-recurse-submodules"]
         run_git(["-c", "clone.rejectShallow=false", "clone", "--quiet", *options, str(self.top), str(target)], self.top)
+        (target / ".git/config").chmod(0o600)  # it gets settings and addresses that only this user may be able to read
         self._share_objects(target)
         shutil.rmtree(target / ".git/hooks", ignore_errors=True)  # from the user's template
         run_git(["update-ref", "--no-deref", "HEAD", self.head], target)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
-from dvc.config import Config
+from dvc.config import Config, ConfigError
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -197,7 +197,11 @@ def _read_from(stage: DvcStage, outs: Sequence[Any]) -> list[Any]:
 
 def configure(root: Path, home: Path, remote_folders: Mapping[str, str]) -> None:
     """Configure DVC in the clone at `root`: the cache of the worker at `home`, and the remotes that are folders."""
-    config = Config(str(root / ".dvc"), validate=False).load_one("local")
+    try:
+        config = Config(str(root / ".dvc"), validate=False).load_one("local")
+    except ConfigError:  # a power cut can leave a part of the file, of which nothing but this is needed
+        (root / ".dvc" / "config.local").unlink(missing_ok=True)
+        config = Config(str(root / ".dvc"), validate=False).load_one("local")
     config["cache"] = {"dir": str(home / "cache"), "type": "reflink,hardlink,copy"}
     config["core"]["site_cache_dir"] = str(home / "site")
     config["remote"] = {name: {"url": url} for name, url in remote_folders.items()}

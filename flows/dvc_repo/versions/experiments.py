@@ -72,9 +72,9 @@ class ProjectClones:
         top = git_text(["rev-parse", "--show-toplevel"], self._root)
         self.folder = self._root / CLONES
         self._prefix = git_text(["rev-parse", "--show-prefix"], self._root)
-        self._identity = {
-            key: value for key, value in IDENTITY.items() if not git_text(["config", key], self._root, allowed=[1])
-        }
+        # The repository's own settings may have it, and a clone has none of those.
+        named = {key: git_text(["config", key], self._root, allowed=[1]) for key in IDENTITY}
+        self._identity = {key: named[key] or value for key, value in IDENTITY.items()}
         self._snapshot = committed_snapshot(Path(top)) if committed else take_snapshot(Path(top))
         if experiments and not self._has_dvc_folder():
             raise InvalidInput(
