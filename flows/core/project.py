@@ -13,6 +13,7 @@ MERGED_FILES = ("dvc.yaml", "dvc.lock", "params.yaml", "execution.yaml")
 STATE = Path(".inkflow")  # the folder of what Inkflow keeps on this machine
 CLONES = Path(".dvc/tmp/inkflow")  # of sweeps, and of runs with parameters of their own
 MIRROR = "INKFLOW_MIRROR"  # a variable with the folder or base URL of data sets
+PROJECT = "INKFLOW_PROJECT"  # a variable with the root of the project, of which stages may run in a clone
 
 
 def enter_project() -> Path:
@@ -28,7 +29,7 @@ def enter_project() -> Path:
     mirror = os.environ.get(MIRROR, "").strip()
     if mirror and "://" not in mirror:  # stages also run in other folders: the clones of a sweep
         os.environ[MIRROR] = str(expanded(mirror).absolute())
-    os.environ["INKFLOW_PROJECT"] = str(root)  # for the same reason: own data lie in the project alone
+    os.environ[PROJECT] = str(root)  # for the same reason: own data lie in the project alone
     os.chdir(root)
     return folder.relative_to(root)
 

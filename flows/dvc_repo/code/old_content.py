@@ -17,12 +17,12 @@ from dvc_data.hashfile.tree import Tree
 
 from flows.core.errors import GitFailed
 from flows.core.git import git_names, git_text, run_git
+from flows.core.project import PROJECT
 from flows.dvc_repo.change_detection import folder_hash, is_in_project
 from stages.base.errors import OutputError
 from stages.base.files import parse_json, replacing
 
 FOLDER = Path("inkflow") / "code"  # of the store, in DVC's folder for temporary files
-PROJECT = "INKFLOW_PROJECT"  # a variable with the root of the project: a clone of it reads its store too
 MAX_REVISIONS = 300  # that are searched for a file, newest first
 FIRST = 8  # of them that are read at once; the others follow only if none of these is the one
 MAX_COMMITS = 60  # that are searched for a folder: each is listed as a whole
@@ -40,6 +40,7 @@ class OldContent:
         self._repo = repo
         self._root = Path(repo.root_dir)
         self._store = Path(repo.tmp_dir) / FOLDER
+        # A clone reads the store of its project too.
         self._stores = [self._store, Path(os.environ.get(PROJECT, repo.root_dir)) / ".dvc" / "tmp" / FOLDER]
         self._known: dict[str, bytes] = {}  # content by MD5, of files found in git
         self._hashes: dict[str, str] = {}  # MD5 by git's name of a blob

@@ -9,8 +9,11 @@ import pytest
 from dvc.config import Config
 
 from flows.core.git import git_text, head_commit, run_git
+from flows.core.project import PROJECT
 from flows.dvc_repo.remote.stage_transfer import configure
 from flows.dvc_repo.versions.experiments import ProjectClones, save_experiment
+from stages.data.config import Dataset
+from stages.download.sources import list_sources
 from tests.conftest import Toy
 from tests.flows.dvc_repo.test_remotes import commit
 
@@ -72,6 +75,23 @@ def test_credentials_stay_this_user_s(project: Path) -> None:
         files = {clone / ".dvc/config.local": "hunter2", clone / ".git/config": "me:token@"}
         for file, secret in files.items():
             assert (secret in file.read_text(), oct(file.stat().st_mode & 0o777)) == (True, "0o600")
+
+
+@pytest.mark.parametrize("variable", [None, "/elsewhere"])
+def test_programs_in_a_clone_know_the_project(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None
+) -> None:
+    """A stage in a clone reads own data in the project, also if the worker was started by hand, or in another one."""
+    monkeypatch.setenv(PROJECT, variable or "")  # restored after the test
+    if variable is None:
+        monkeypatch.delenv(PROJECT)
+    own = project / "data/own/mine.npz"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    digests = dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), "0" * 64)
+    dataset = Dataset.model_validate({"title": "Mine", "path": "data/own/mine.npz", "sha256": digests})
+    with ProjectClones(project).clone("run") as clone, chdir(clone):
+        assert list_sources("mine", dataset, os.environ)[0].location == str(own)
 
 
 @pytest.mark.parametrize("damaged", ["['remote \"r", "\0" * 40], ids=["cut", "zeros"])
