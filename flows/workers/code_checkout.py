@@ -2,20 +2,23 @@
 
 import hashlib
 import os
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from flows.core.errors import GitFailed, OrderUnusable
 from flows.core.file_lock import exclusive_lock
 from flows.core.git import git_succeeds, run_git
+from flows.core.project import STATE
 from flows.engine.output_backup import remove_path
 from flows.engine.processes.command_runner import die_with_parent
 from flows.engine.types import file_name
 from flows.workers.order import Order, unpack_patch
 from stages.base.dvc_settings import expanded
+from stages.base.files import replacing_folder
 
 HOME_VARIABLE = "INKFLOW_WORKER_HOME"
 GIT_OPTIONS = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
+INIT = ("init", "--quiet", "--bare")
 FETCH_TIMEOUT_S = 3600.0  # the first fetch takes the whole history
 # What makes a folder a repository for git; in any other one it would look for the repository around the folder.
 REPOSITORY = ("HEAD", "objects", "refs")
@@ -35,37 +38,55 @@ def stage_folder(order: Order, home: Path) -> Path:
 def check_out(order: Order, home: Path, folder: Path) -> Path:
     """Bring the clone in `folder` to the order's commit, apply its patch, and return the DVC project's folder in it.
 
+    The clone, and the repository with the objects of all clones, are made again where git cannot use them: after a
+    power cut, or after a move of `home`, whose path the clones hold.
+
     Raises:
         OrderUnusable: the commit cannot be fetched, or the patch does not apply.
     """
     objects = home / "sources" / f"{_digest(order.source)}.git"
-    clone = folder / "clone"
-    with exclusive_lock(objects.with_suffix(".lock")):
+    clone, lock = folder / "clone", objects.with_suffix(".lock")
+    with exclusive_lock(lock):
         _fetch(order, objects)
-    if not _is_repository(clone / ".git", "objects/info/alternates"):
-        _make(clone, "clone", "--quiet", "--shared", "--no-checkout", str(objects))
-    _remove_leftovers(clone / ".git")  # the caller holds the folder's lock
+    try:
+        _use_clone(order, clone, objects)
+    except OrderUnusable:
+        with exclusive_lock(lock):
+            if git_succeeds(["--git-dir=.", "fsck", "--no-dangling", "--no-progress"], objects):
+                raise
+            _fetch_again(order, objects)
+        _use_clone(order, clone, objects)
+    return clone / order.folder
+
+
+def _use_clone(order: Order, clone: Path, objects: Path) -> None:
+    """Bring the clone to the order's state, or a new one if there is none, or git cannot use it; checkpoints stay."""
+    if _is_repository(clone / ".git", "objects/info/alternates"):
+        _remove_leftovers(clone / ".git")  # the caller holds the folder's lock
+        with suppress(OrderUnusable):
+            _fill(order, clone)
+            return
+    with replacing_folder(clone) as new:
+        _git(new, "clone", "--quiet", "--shared", "--no-checkout", str(objects), ".")
+        _fill(order, new)
+        state = Path(order.folder) / STATE
+        if (clone / state).is_dir() and not (new / state).exists():
+            (clone / state).rename(new / state)
+
+
+def _fill(order: Order, clone: Path) -> None:
+    """Bring the files of the clone to the order's commit, and apply its patch."""
     own = "--git-dir=.git"
     _git(clone, own, *GIT_OPTIONS, "checkout", "--quiet", "--force", "--detach", order.commit)
     _git(clone, own, "clean", "--quiet", "-ffd", *CLEAN_EXCLUDES)  # ignored files stay: outputs, which are replaced
     if patch := unpack_patch(order.patch):
         # Applied to the index too: the next checkout then removes files that the patch adds, ignored ones included.
         _git(clone, own, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=patch)
-    return clone / order.folder
 
 
 def _is_repository(folder: Path, *more: str) -> bool:
     """Return whether the folder has what a repository needs, and `more`: a process may have been killed before."""
     return all((folder / name).exists() for name in (*REPOSITORY, *more))
-
-
-def _make(target: Path, *command: str) -> None:
-    """Make the repository `target` with a git command, all of it or nothing."""
-    new = target.with_name(f"{target.name}.new")
-    for left in (new, target):
-        shutil.rmtree(left, ignore_errors=True)
-    _git(target.parent, *command, str(new))
-    new.rename(target)
 
 
 def _remove_leftovers(repository: Path) -> None:
@@ -79,16 +100,41 @@ def _remove_leftovers(repository: Path) -> None:
 def _fetch(order: Order, objects: Path) -> None:
     """Fetch the order's commit into the bare repository `objects`, unless it is already there."""
     if not _is_repository(objects):
-        _make(objects, "init", "--quiet", "--bare")
+        with replacing_folder(objects) as new:
+            _git(new, *INIT)
     _remove_leftovers(objects)  # the caller holds the lock of the sources
     if _has_commit(objects, order.commit):
         return
     try:
-        # --prune: a deleted branch `a` would conflict with a new branch `a/b`
-        fetch = ["--git-dir=.", *GIT_OPTIONS, "fetch", "--quiet"]
-        _git(objects, *fetch, "--prune", order.source, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        if not _has_commit(objects, order.commit):  # on no branch
-            _git(objects, *fetch, order.source, order.commit)
+        _fetch_branches(order, objects)
+    except OrderUnusable:  # the repository may be damaged; if the source is unreachable, it stays
+        _fetch_again(order, objects)
+    _fetch_commit(order, objects)
+
+
+def _fetch_again(order: Order, objects: Path) -> None:
+    """Fetch the order's commit into a new repository, which replaces `objects` if all went well."""
+    with replacing_folder(objects) as new:
+        _git(new, *INIT)
+        _fetch_branches(order, new)
+        _fetch_commit(order, new)
+
+
+def _fetch_branches(order: Order, objects: Path) -> None:
+    """Fetch all branches and tags. --prune: a deleted branch `a` would conflict with a new branch `a/b`."""
+    branches = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    _fetch_from_source(order, objects, "--prune", order.source, *branches)
+
+
+def _fetch_commit(order: Order, objects: Path) -> None:
+    """Fetch the order's commit if it is on no branch."""
+    if not _has_commit(objects, order.commit):
+        _fetch_from_source(order, objects, order.source, order.commit)
+
+
+def _fetch_from_source(order: Order, objects: Path, *arguments: str) -> None:
+    try:
+        _git(objects, "--git-dir=.", *GIT_OPTIONS, "fetch", "--quiet", *arguments)
     except OrderUnusable as error:
         raise OrderUnusable(
             f"this worker cannot fetch the commit {order.commit[:10]} from {order.source} ({error}); push it to a "
