@@ -57,7 +57,7 @@ def up(arguments: argparse.Namespace) -> int:
         InkflowError: The port is taken, the database does not respond, or a process does not stay up.
     """
     root = Path().resolve()
-    stop = _stop_event()
+    stop, are_marked = _stop_event(), False
     with _lock(root), variables_set(loopback_variables(arguments.host)):
         settings = read_settings(arguments, root)
         address = settings.home / ADDRESS_FILE
@@ -74,7 +74,7 @@ def up(arguments: argparse.Namespace) -> int:
                 pools, dead_runs = take(lambda: _start_workers(settings, supervisor, started))
                 take(notify)
                 take(lambda: _deploy(settings, supervisor, stop))
-                if not stop.is_set():  # else the next start does so: this server ends before it starts them again
+                if are_marked := not stop.is_set():  # else the next start does: this server ends before it starts them
                     take(lambda: _mark_dead_runs(dead_runs, settings.home))
                 say_if_possible(take(lambda: _instructions(settings, pools)))
                 address.write_text(settings.api_url, encoding="utf-8")
@@ -84,7 +84,8 @@ def up(arguments: argparse.Namespace) -> int:
             while not stop.wait(POLL_S):
                 for name in supervisor.restart_dead():
                     say_if_possible(f"{name} died and was restarted")
-            note_stop(settings.home)  # first: a terminal that is stopped holds up the line
+            if are_marked:  # else the runs of an earlier one, which may have died, would count as stopped
+                note_stop(settings.home)  # first: a terminal that is stopped holds up the line
             say_if_possible("Stopping ...")
             address.unlink(missing_ok=True)
             (settings.home / PAGE_FILE).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows.prefect_server import up as up_command
 from flows.prefect_server.api_client import ServerLost, prefect_client
-from flows.prefect_server.crashes import STOPPED, end_message
+from flows.prefect_server.crashes import DIED, STOPPED, end_message
 from flows.prefect_server.up_settings import Settings, read_deployments
 from stages.base.errors import InvalidInput
 from tests.support.loopback import free_port
@@ -33,20 +33,35 @@ class Gone(io.StringIO):
         raise OSError(5, "Input/output error")
 
 
-def test_a_stop_counts_though_the_terminal_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of the terminal stops `inkflow up` in order: the stop is noted before a line may hold it up."""
+@pytest.mark.parametrize(
+    ("step", "end"),
+    [("_wait_for_server", DIED), ("_start_workers", DIED), ("_deploy", DIED), ("_mark_dead_runs", STOPPED)],
+)
+def test_a_stop_counts_for_its_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, end: str) -> None:
+    """The end of the terminal stops `inkflow up` in order: the stop is noted before a line may hold it up.
+
+    During a start it is none of the runs that an earlier one left by its death, and that are not yet marked.
+    """
     settings = Settings(tmp_path, "127.0.0.1", free_port(), None, "", None)
     settings.home.mkdir(parents=True)
     stop, output = threading.Event(), Gone(settings.home)
-    stop.set()
+
+    def take(name: str) -> tuple[list[str], list[str]]:
+        if name == step:
+            stop.set()
+        return [], []
+
+    for name in ("_wait_for_server", "_start_workers", "_deploy", "_mark_dead_runs"):
+        monkeypatch.setattr(up_command, name, lambda *_, name=name: take(name))
+    monkeypatch.setattr(up_command, "_instructions", lambda *_: "")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(up_command, "_stop_event", lambda: stop)
     monkeypatch.setattr(up_command, "read_settings", lambda *_: settings)
     supervisor = SimpleNamespace(add=lambda *_: None)
     monkeypatch.setattr(up_command, "Supervisor", lambda *_: nullcontext(supervisor))
     monkeypatch.setattr("sys.stdout", output)
-    assert up_command.up(argparse.Namespace(host="127.0.0.1")) == 0
-    assert output.ends["Stopping"] == STOPPED
+    assert up_command.up(argparse.Namespace(host="127.0.0.1", open=False)) == 0
+    assert output.ends["Stopping"] == end
 
 
 def test_a_lost_server_is_one_sentence() -> None:
