@@ -26,12 +26,20 @@ def enter_project() -> Path:
         InvalidInput: no DVC project contains the current folder.
     """
     folder, root = Path.cwd(), find_project()
-    mirror = os.environ.get(MIRROR, "").strip()
-    if mirror and "://" not in mirror:  # stages also run in other folders: the clones of a sweep
-        os.environ[MIRROR] = str(expanded(mirror).absolute())
-    os.environ[PROJECT] = str(root)  # for the same reason: own data lie in the project alone
+    name_places(root)
     os.chdir(root)
     return folder.relative_to(root)
+
+
+def name_places(root: Path) -> None:
+    """Lets stages that run in other folders, the clones of the project at `root`, find the mirror and own data.
+
+    Sets INKFLOW_PROJECT, and makes a folder in INKFLOW_MIRROR absolute, which is relative to the current one.
+    """
+    mirror = os.environ.get(MIRROR, "").strip()
+    if mirror and "://" not in mirror:
+        os.environ[MIRROR] = str(expanded(mirror).absolute())
+    os.environ[PROJECT] = str(root)
 
 
 def find_project() -> Path:

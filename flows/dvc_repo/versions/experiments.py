@@ -27,7 +27,7 @@ from flows.core.git import add_changes, copy_address, git_names, git_succeeds, g
 from flows.core.git_snapshot import committed_snapshot, take_snapshot
 from flows.core.own_data import finish_copies
 from flows.core.params_edit import PATH as PARAMS
-from flows.core.project import CLONES, PROJECT, STATE
+from flows.core.project import CLONES, STATE, name_places
 from flows.dvc_repo.change_detection import files_of, path_of
 from flows.dvc_repo.code.old_content import FOLDER as CODE_STORE
 from flows.dvc_repo.dvc_config import write_local_config
@@ -103,7 +103,7 @@ class ProjectClones:
 
         Programs that this process starts from now on find what the project alone has, such as own data.
         """
-        os.environ[PROJECT] = str(self._root)  # a worker of Prefect has none, or that of the folder where it started
+        name_places(self._root)  # a worker that was started by hand, or in another project, has not done so
         clone = self.folder / name
         shutil.rmtree(clone, ignore_errors=True)  # the rest of one that an earlier call could not remove
         try:

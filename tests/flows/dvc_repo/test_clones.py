@@ -9,7 +9,7 @@ import pytest
 from dvc.config import Config
 
 from flows.core.git import git_text, head_commit, run_git
-from flows.core.project import PROJECT
+from flows.core.project import MIRROR, PROJECT, name_places
 from flows.dvc_repo.remote.stage_transfer import configure
 from flows.dvc_repo.versions.experiments import ProjectClones, save_experiment
 from stages.data.config import Dataset
@@ -81,17 +81,28 @@ def test_credentials_stay_this_user_s(project: Path) -> None:
 def test_programs_in_a_clone_know_the_project(
     project: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None
 ) -> None:
-    """A stage in a clone reads own data in the project, also if the worker was started by hand, or in another one."""
+    """A stage in a clone finds own data and the mirror, also if a worker was started by hand or elsewhere."""
     monkeypatch.setenv(PROJECT, variable or "")  # restored after the test
     if variable is None:
         monkeypatch.delenv(PROJECT)
+    monkeypatch.setenv(MIRROR, "mirror")
     own = project / "data/own/mine.npz"
     own.parent.mkdir(parents=True)
     own.touch()
     digests = dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), "0" * 64)
     dataset = Dataset.model_validate({"title": "Mine", "path": "data/own/mine.npz", "sha256": digests})
     with ProjectClones(project).clone("run") as clone, chdir(clone):
-        assert list_sources("mine", dataset, os.environ)[0].location == str(own)
+        places = [source.location for source in list_sources("mine", dataset, os.environ)]
+    assert places == [str(own), str(project / "mirror/mine.npz")]
+
+
+@pytest.mark.parametrize("mirror", ["https://example.com/data", "~/data", ""])
+def test_a_mirror_that_no_folder_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str) -> None:
+    """An address of a mirror, one in the home folder, and none stay as they are set."""
+    monkeypatch.setenv(MIRROR, mirror)
+    monkeypatch.setenv(PROJECT, "")  # restored after the test
+    name_places(tmp_path)
+    assert (os.environ[MIRROR], os.environ[PROJECT]) == (mirror, str(tmp_path))
 
 
 @pytest.mark.parametrize("damaged", ["['remote \"r", "\0" * 40], ids=["cut", "zeros"])
