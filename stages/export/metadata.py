@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.inference.onnx_session import open_session, read_task
-from stages.model.tasks import Task
+from stages.model.tasks import PICTURE_FORM, Task
 from stages.predict.earlier_outputs import readable
 from stages.samples.prepared import Prepared
 
@@ -19,8 +19,8 @@ Metadata = dict[str, Any]
 def metadata_of(path: Path, prepared: Prepared) -> Metadata:
     """Returns what a reader of the export must know: names of the outputs, shape of the samples, range of the pixels.
 
-    The positive classes of a two-class model and the numbers of a regression come from the ONNX file beside it, whose
-    SHA-256 tells which training the export is of.
+    The form of pictures is named if it is not that of MNIST. The positive classes of a two-class model and the numbers
+    of a regression come from the ONNX file beside it, whose SHA-256 tells which training the export is of.
     """
     onnx_file = readable(path.with_name("model.onnx"))
     task, origin = Task(), {}
@@ -33,6 +33,7 @@ def metadata_of(path: Path, prepared: Prepared) -> Metadata:
     else:
         outputs = {"class_names": task.class_names(names)}
     facts: Metadata = {"pixels": prepared.pixels.model_dump()}
+    facts |= {PICTURE_FORM: prepared.picture_form.model_dump()} if prepared.picture_form else {}
     if prepared.kind != "image":
         facts = {"kind": prepared.kind, **({"vocabulary": prepared.vocabulary} if prepared.vocabulary else {})}
     return {"task": task.kind, **facts, "shape": prepared.raw_shape, **outputs, **origin}

@@ -17,6 +17,7 @@ METADATA = "inkflow.task"  # metadata keys of an exported model
 CLASS_NAMES = "class_names"  # names of the labels of the data set
 MAX_LABEL = 65_535  # more than any data set here has
 KIND, VOCABULARY = "kind", "vocabulary"  # what a sample is, and the number of tokens; no entries for images
+PICTURE_FORM = "picture_form"  # of the training's pictures; no entry for those that have MNIST's form
 PIXELS = "pixels"  # pixel values of black and white in the input of the model
 STAND_IN = "stand_in_for"  # data set for which that of the training is only a stand-in; no entry for any other
 

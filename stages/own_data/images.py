@@ -12,7 +12,7 @@ from stages.data.config import CHANNELS, SIDES
 from stages.data.data_warnings import MIN_USED_SHARE
 from stages.data.sample_checks import RANGED_TYPES
 from stages.own_data.options import Options
-from stages.own_data.pictures import resized
+from stages.predict.picture_depth import stretched
 
 DEPTHS = (1023, 4095, 16383, 65535)  # largest values of 10, 12, 14 and 16 bits
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow
@@ -89,7 +89,7 @@ def _adapted(images: NDArray[Any], source: str, options: Options, changes: list[
                 f"{source}: --size resizes pixels of bytes, but these are {images.dtype}; resize them first"
             )
         flat = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
-        images = np.stack([resized(np.ascontiguousarray(image), size) for image in flat])
+        images = np.stack([stretched(np.ascontiguousarray(image), size) for image in flat])
         changes.append(f"{source}: images were resized to {size[0]} x {size[1]}")
     if not all(SIDES[0] <= side <= SIDES[1] for side in images.shape[1:3]):
         low, high = SIDES

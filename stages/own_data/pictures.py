@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from stages.base.errors import DataError
 from stages.data.config import SIDES
@@ -17,6 +16,7 @@ from stages.own_data.options import Options
 from stages.own_data.pieces import PART_WORDS, Piece
 from stages.predict.image_arrays import RejectedInput
 from stages.predict.image_files import LeftOut, escape_unprintable, expand_paths, read_images
+from stages.predict.picture_depth import as_grey, stretched
 
 MAX_PICTURES = 1_000_000
 MAX_FOLDERS = 1_000
@@ -40,9 +40,9 @@ class Stack:
                 is exceeded.
         """
         if image.ndim == 3 and (self._grey or _is_grey(image)):
-            image = np.asarray(Image.fromarray(image).convert("L"))
+            image = as_grey(image)
         if self._size:
-            image = resized(image, self._size)
+            image = stretched(image, self._size)
         self._first = self._first or (name, image)
         first_name, first = self._first
         if image.dtype != first.dtype:
@@ -70,18 +70,6 @@ class Stack:
         if any(image.ndim == 3 for image in self._images):
             return np.stack([np.dstack([one] * 3) if one.ndim == 2 else one for one in self._images])
         return np.stack(self._images)
-
-
-def resized(image: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
-    """Returns `image` (h, w) or (h, w, 3) stretched to `size` (height, width), as Keras's folders of images are.
-
-    One of more than 8 bits has no colours.
-    """
-    if image.shape[:2] == tuple(size):
-        return image
-    source = image if image.dtype == np.uint8 else image.astype(np.float32)  # the types that Pillow interpolates
-    pixels = np.asarray(Image.fromarray(source).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return (pixels if image.dtype.kind == "f" else np.round(pixels)).astype(image.dtype)
 
 
 def read_folder(folder: Path, part: str | None, options: Options) -> list[Piece]:

@@ -21,8 +21,10 @@ from stages.predict.foreign_json import parse_foreign_json
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.image_files import escape_unprintable
 from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
+from stages.predict.picture_depth import as_grey, stretched
 from stages.predict.results import Prediction, Result, Value
-from stages.predict.sample_form import SampleForm, sample_form
+from stages.predict.sample_form import SampleForm, picture_form, sample_form
+from stages.samples.picture_form import PictureForm
 
 BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches exceed the processor's cache
 MAX_VALUES, MAX_CLASSES = 4_000_000, 65_536  # of an input image, and of an output: a batch has to fit into memory
@@ -46,6 +48,7 @@ class Classifier:
         stand_in_for: The data set for which that of the model's training is only a stand-in, if it is one.
         form: The form of the samples, if they are no images.
         thresholds: Under these an answer is unsure; None if the model states none.
+        picture_form: The form of the training's grey pictures; None for that of MNIST.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class Classifier:
     stand_in_for: str | None = None
     form: SampleForm | None = None
     thresholds: Thresholds | None = None
+    picture_form: PictureForm | None = None
 
     @property
     def predicts_values(self) -> bool:
@@ -77,7 +81,7 @@ class Classifier:
 
         Args:
             inputs: Images, and inputs that were rejected when they were read.
-            raw: Take pixels as they are; else images are converted to the form of MNIST, colour images scaled.
+            raw: Take pixels as they are; else images are converted to the form of the training's images.
         """
         pending: list[RejectedInput | str] = []
         arrays: list[NDArray[Any]] = []
@@ -111,9 +115,11 @@ class Classifier:
         else:
             for name, pixels in zip(images.names, images.pixels, strict=True):
                 try:
-                    yield Images([name], self._to_shape(self._scaled(pixels)[np.newaxis]), images.from_array)
+                    fitted = self._to_shape(self._scaled(pixels)[np.newaxis])
                 except DataError as error:
                     yield RejectedInput(name, str(error))
+                else:
+                    yield from self._reject_blank([name], fitted, raw)
 
     def _reject_blank(
         self, names: list[str], pixels: NDArray[np.float32], raw: bool
@@ -127,17 +133,22 @@ class Classifier:
             yield RejectedInput(name, BLANK) if is_blank else Images([name], image[np.newaxis], True)
 
     def are_blank(self, pixels: NDArray[np.float32], raw: bool = False) -> NDArray[np.bool_]:
-        """Returns for each of `pixels` (n, *shape) in 0..255 whether it shows nothing; with `raw` it has one value."""
+        """Returns for each of `pixels` (n, *shape) in 0..255 whether it shows nothing.
+
+        With `raw`, and if the training's pictures were taken as they are, such an image has one value.
+        """
         flat = pixels.reshape(len(pixels), -1)
-        blank = flat.max(axis=1) - flat.min(axis=1) < (1 if raw else MIN_CONTRAST)
+        blank = flat.max(axis=1) - flat.min(axis=1) < (1 if raw or self.picture_form else MIN_CONTRAST)
         return np.asarray(blank & (not self.is_colour))  # a class may be a plain colour
 
     def _scaled(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Returns one image (h, w) or (h, w, 3) in the model's size: grey in the form of MNIST, colour only scaled."""
+        """Returns one image (h, w) or (h, w, 3) in the model's size, as the training has its pictures."""
         height, width = self.shape[:2]
         if self.is_colour:
             picture = Image.fromarray(np.asarray(pixels).round().astype(np.uint8)).convert("RGB")
-            return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+            return stretched(np.asarray(picture), (height, width))
+        if self.picture_form:
+            return stretched(as_grey(pixels), (height, width))
         return to_mnist_form(_to_grey(pixels, 2).round().astype(np.uint8), height, width)
 
     def _to_shape(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
@@ -217,7 +228,8 @@ def open_classifier(path: Path) -> Classifier:
     stand_in = metadata.get(STAND_IN)
     stand_in_for = stand_in[:100] if isinstance(stand_in, str) and stand_in else None
     thresholds = read_thresholds(path, session)
-    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for, form, thresholds)
+    pictures = picture_form(path, session)
+    return Classifier(path, session, shape, names, _pixel_range(metadata), stand_in_for, form, thresholds, pictures)
 
 
 def _shape_and_classes(path: Path, session: Any, form: SampleForm | None) -> tuple[tuple[int, ...], int]:

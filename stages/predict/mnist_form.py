@@ -19,8 +19,8 @@ from PIL import Image, ImageFilter
 
 from stages.base.errors import DataError
 from stages.predict.components import count_inks, find_paper, largest_components
+from stages.samples.picture_form import BOX_SHARE, centre_of_mass, has_mnist_form
 
-BOX_SHARE = 20 / 28  # of the field's shorter side, for the digit
 SEARCH_SIDE = 256  # pixels of the longer side of the reduced image in which the ink is searched
 MEDIAN_SIDE = 96  # the same in uneven light, where a running median is slow
 MIN_PLANE_SHARE = 0.8  # of the border that the plane of even light has to explain
@@ -51,24 +51,6 @@ def to_mnist_form(image: NDArray[np.uint8], height: int, width: int) -> NDArray[
     trimmed = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     box = max(1, round(BOX_SHARE * min(height, width)))
     return centre_by_mass(scale_to_box(trimmed, box), height, width)
-
-
-def has_mnist_form(image: NDArray[np.uint8]) -> bool:
-    """Returns whether `image` (h, w) has paper of 0, a digit of the box's size, and its mass in the centre."""
-    rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
-    if not rows.size or int(image.max()) < 128:
-        return False
-    longer = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    offset = centre_of_mass(image) - np.array(image.shape) / 2
-    return bool(abs(longer - BOX_SHARE * min(image.shape)) <= 1 and np.abs(offset).max() <= 1)
-
-
-def centre_of_mass(image: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Returns the row and column of the brightness's centre of mass, counted from 0 (float64 (2,))."""
-    values = image.astype(np.float64)
-    moments = [values.sum(axis=1 - axis) @ np.arange(values.shape[axis]) for axis in (0, 1)]
-    centre: NDArray[np.float64] = np.array(moments) / values.sum()
-    return centre
 
 
 def _find_ink(image: NDArray[np.uint8], papers: int = MAX_PAPERS) -> NDArray[np.float32]:

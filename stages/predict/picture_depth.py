@@ -1,5 +1,6 @@
-"""The pixels of a picture that Pillow opened, scaled to 8 bits or with the depth of its file."""
+"""The pixels of a picture that Pillow opened: scaled to 8 bits or with the depth of its file, grey, and of a size."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,25 @@ def full_depth(image: Image.Image) -> NDArray[Any]:
     ImageOps.exif_transpose(image, in_place=True)
     kind = np.uint16 if image.mode.startswith("I;16") else np.int32 if image.mode == "I" else np.float32
     return _finite(np.asarray(image).astype(kind))
+
+
+def as_grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Returns `pixels` (h, w) as they are, colours (h, w, 3) in 0..255 as grey of 8 bits."""
+    if pixels.ndim == 2:
+        return pixels
+    return np.asarray(Image.fromarray(pixels.round().astype(np.uint8)).convert("L"))
+
+
+def stretched(image: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
+    """Returns `image` (h, w) or (h, w, 3) stretched to `size` (height, width), as Keras's folders of images are.
+
+    One of more than 8 bits has no colours.
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    source = image if image.dtype == np.uint8 else image.astype(np.float32)  # the types that Pillow interpolates
+    pixels = np.asarray(Image.fromarray(source).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return (pixels if image.dtype.kind == "f" else np.round(pixels)).astype(image.dtype)
 
 
 def _finite(values: NDArray[Any]) -> NDArray[Any]:

@@ -1,14 +1,19 @@
-"""The form of samples that are no images, which an exported model takes."""
+"""The form of the samples that an exported model takes: of those that are no images, and of pictures."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.base.errors import ModelError
 from stages.base.sample_kinds import KINDS, Kind
-from stages.model.tasks import KIND, VOCABULARY
+from stages.model.metadata import read_metadata
+from stages.model.tasks import KIND, PICTURE_FORM, VOCABULARY
+from stages.samples.picture_form import PictureForm
 
 LARGEST = 1e30  # value of a feature, as in the stage `download`
+MAX_METADATA = 1000  # characters of the form of pictures
 
 
 class SampleForm(NamedTuple):
@@ -43,3 +48,19 @@ def sample_form(session: Any, metadata: dict[str, Any]) -> SampleForm | None:
     if (kind == "tokens") != (type(vocabulary) is int and vocabulary > 0):
         return None
     return SampleForm(kind, tuple(session.get_inputs()[0].shape[1:]), vocabulary)
+
+
+def picture_form(path: Path, session: Any) -> PictureForm | None:
+    """Returns the form of grey pictures in the metadata of the model of `path`; None for that of MNIST.
+
+    Raises:
+        ModelError: The metadata has a form that this version does not know.
+    """
+    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        return read_metadata(metadata, PICTURE_FORM, MAX_METADATA, "texts", PictureForm.model_validate)
+    except ValueError as error:
+        raise ModelError(
+            f"{path}: has a form of pictures that this version does not know, expected the conversion stretch and the "
+            "background dark or light; train the model again, or use the version that trained it"
+        ) from error

@@ -21,6 +21,7 @@ from stages.data.data_warnings import ImageScan, label_warnings
 from stages.data.datasets import (
     ARRAYS_FILE,
     DESCRIPTION_FILE,
+    Description,
     check_labels,
     open_part,
     read_description,
@@ -31,6 +32,7 @@ from stages.data.sample_checks import check_samples
 from stages.data.sample_weights import WEIGHTS, check_weights, read_weights
 from stages.prepare.held_out_groups import count_groups, held_out_groups
 from stages.prepare.normalisation import normalisation
+from stages.prepare.picture_scan import PictureScan
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.prepared import Constant, normalise
 from stages.samples.sampling import held_out_mask
@@ -82,7 +84,8 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
     What is likely a mistake in the data, but can be meant, becomes a warning on standard error.
 
     x_train.npy and x_validation.npy: float32 (n, h, w, c), or (n, ...) for other samples; y_train.npy and
-    y_validation.npy: int64 (n,); w_train.npy: float32 (n,), if any; prepared.json: shapes, crop, normalisation.
+    y_validation.npy: int64 (n,); w_train.npy: float32 (n,), if any; prepared.json: shapes, crop, normalisation, and the
+    form of grey images that do not have that of MNIST.
 
     Raises:
         DataError: the data set is missing or invalid.
@@ -99,33 +102,41 @@ def prepare(raw: Path, out: Path, params: Prepare) -> dict[str, Any]:
         plan = replace(plan, vocabulary=description.vocabulary)
         learnt_samples = functools.partial(_training_chunks, images, plan)
         offset, scale = normalisation(learnt_samples, params.normalise, kind, plan.pixels)
-        info = {
-            "dataset": description.name,
-            "classes": description.classes,
-            "class_names": description.class_names,
-            **({"pixels": description.pixels.model_dump()} if kind == "image" else plan.facts_of_kind),
-            **({"stand_in_for": description.stand_in_for} if description.stand_in_for else {}),
-            "raw_shape": plan.raw_shape,
-            "shape": plan.shape,
-            **({"crop": plan.crop.model_dump()} if kind == "image" else {}),
-            "normalise": "none" if kind == "tokens" else params.normalise,
-            "offset": offset,
-            "scale": scale,
-            "samples": plan.samples,
-            "validation_seed": None if params.held_out == "last" else params.seed,
-        }
+        info = _facts(description, plan, params, offset, scale)
         if groups:
             info["groups"] = count_groups(groups, plan.validation, plan.start)
         with replacing_folder(out) as folder:
-            scan = _write_images(folder, images, plan, offset, scale)
+            scan, pictures = _write_images(folder, images, plan, offset, scale)
             _write_labels(folder, labels, plan)
             _write_weights(folder, raw / ARRAYS_FILE, plan, len(labels))
+            if form := pictures.form():
+                info["picture_form"] = form.model_dump()
             write_json(folder / "prepared.json", info)
         learnt = labels[plan.start : plan.stop][~plan.validation]
     names, noun = description.class_names, description.noun
     for warning in (*label_warnings(learnt, names, noun), *scan.warnings("training", plan.pixels)):
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     return info
+
+
+def _facts(description: Description, plan: Plan, params: Prepare, offset: Constant, scale: Constant) -> dict[str, Any]:
+    """Returns the content of prepared.json, without what the groups and the pixels show."""
+    is_image = plan.kind == "image"
+    return {
+        "dataset": description.name,
+        "classes": description.classes,
+        "class_names": description.class_names,
+        **({"pixels": description.pixels.model_dump()} if is_image else plan.facts_of_kind),
+        **({"stand_in_for": description.stand_in_for} if description.stand_in_for else {}),
+        "raw_shape": plan.raw_shape,
+        "shape": plan.shape,
+        **({"crop": plan.crop.model_dump()} if is_image else {}),
+        "normalise": "none" if plan.kind == "tokens" else params.normalise,
+        "offset": offset,
+        "scale": scale,
+        "samples": plan.samples,
+        "validation_seed": None if params.held_out == "last" else params.seed,
+    }
 
 
 def make_plan(
@@ -206,7 +217,7 @@ def _check_learnable(labels: NDArray[Any], mask: NDArray[np.bool_], remedy: str)
 
 
 def _chunks(images: Entry, plan: Plan) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Yields chunks of the selected samples: cropped pixels (n, h, w, c) and the mask of the held-out ones (n,)."""
+    """Yields chunks of the selected samples (n, *raw_shape), and the mask of the held-out ones (n,)."""
     rows = max(1, CHUNK_PIXELS // math.prod(plan.raw_shape))
     for number, chunk in enumerate(images.chunks(rows)):
         first = number * rows
@@ -216,12 +227,12 @@ def _chunks(images: Entry, plan: Plan) -> Iterator[tuple[NDArray[Any], NDArray[n
         if len(selected):
             check_samples(images.name, selected, plan.kind, plan.pixels, plan.vocabulary)
             offset = max(first - plan.start, 0)
-            yield _cropped(selected, plan), plan.validation[offset : offset + len(selected)]
+            yield selected, plan.validation[offset : offset + len(selected)]
 
 
 def _training_chunks(images: Entry, plan: Plan) -> Iterator[NDArray[Any]]:
-    """Yields the samples of `_chunks` that are not held out, without empty chunks."""
-    return (samples[~held_out] for samples, held_out in _chunks(images, plan) if not held_out.all())
+    """Yields the samples of `_chunks` that are not held out, cropped, without empty chunks."""
+    return (_cropped(samples[~held_out], plan) for samples, held_out in _chunks(images, plan) if not held_out.all())
 
 
 def _cropped(images: NDArray[Any], plan: Plan) -> NDArray[Any]:
@@ -232,19 +243,23 @@ def _cropped(images: NDArray[Any], plan: Plan) -> NDArray[Any]:
     return images[:, top : top + height, left : left + width].reshape(-1, *plan.shape)
 
 
-def _write_images(folder: Path, images: Entry, plan: Plan, offset: Constant, scale: Constant) -> ImageScan:
-    scan = ImageScan()
+def _write_images(
+    folder: Path, images: Entry, plan: Plan, offset: Constant, scale: Constant
+) -> tuple[ImageScan, PictureScan]:
+    scan, pictures = ImageScan(), PictureScan(len(plan.validation), plan.pixels)
     with (folder / "x_train.npy").open("wb") as train, (folder / "x_validation.npy").open("wb") as validation:
         for file, count in zip((train, validation), plan.samples.values(), strict=True):
             header = {"descr": "<f4", "fortran_order": False, "shape": (count, *plan.shape)}
             np.lib.format.write_array_header_1_0(file, header)
-        for pixels, held_out in _chunks(images, plan):
+        for samples, held_out in _chunks(images, plan):
+            pixels = _cropped(samples, plan)
             scaled = normalise(pixels, offset, scale).astype("<f4", copy=False)
             train.write(scaled[~held_out].tobytes())
             validation.write(scaled[held_out].tobytes())
             if plan.kind == "image":
                 scan.add(pixels)
-    return scan
+                pictures.add(samples)
+    return scan, pictures
 
 
 def _write_labels(folder: Path, labels: NDArray[Any], plan: Plan) -> None:

@@ -11,6 +11,7 @@ from stages.base.errors import DataError, raise_fault
 from stages.base.files import read_json
 from stages.base.sample_kinds import Kind
 from stages.samples.npy_reader import NpyReader
+from stages.samples.picture_form import PictureForm
 from stages.samples.pixels import Crop, Pixels
 from stages.samples.sampling import random_order
 
@@ -27,7 +28,7 @@ class Prepared(BaseModel):
     `offset` and `scale` are numbers, or have a number for each feature of vectors and sequences; tokens keep their
     values. `pixels` is the range of the raw pixels of images, `class_names` has one name for each label, `stand_in_for`
     is the data set for which this one is a stand-in, `kind` is what a sample is, and `vocabulary` is the number of
-    tokens, all as in the data set.
+    tokens, all as in the data set. `picture_form` is that of grey images without MNIST's form.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +39,7 @@ class Prepared(BaseModel):
     stand_in_for: str | None = None
     kind: Kind = "image"
     vocabulary: int | None = None
+    picture_form: PictureForm | None = None
     raw_shape: tuple[int, ...]
     shape: tuple[int, ...]
     crop: Crop = Crop()

@@ -104,6 +104,7 @@ def _add_page(app: FastAPI, settings: Settings, slot: ModelSlot) -> None:
             "shape": model.classifier.shape,
             "classes": model.classifier.class_names,
             "stand_in_for": model.classifier.stand_in_for,
+            "picture_form": model.classifier.picture_form,
             "training": {key: model.card[key] for key in CARD_KEYS if key in model.card},
         }
 

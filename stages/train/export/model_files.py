@@ -20,7 +20,7 @@ from stages.model.config import ModelBase
 from stages.model.doubt import METADATA as DOUBT
 from stages.model.doubt import UNLIKENESS
 from stages.model.reference import METADATA as REFERENCE
-from stages.model.tasks import CLASS_NAMES, KIND, PIXELS, STAND_IN, VOCABULARY, task_of
+from stages.model.tasks import CLASS_NAMES, KIND, PICTURE_FORM, PIXELS, STAND_IN, VOCABULARY, task_of
 from stages.samples.prepared import Prepared, float32_constant, normalise, raw_pixels
 from stages.train.doubt.measurement import MeasuredDoubt, Outputs, as_arrays, outputs_of
 from stages.train.doubt.unlikeness import Unlikeness
@@ -78,9 +78,13 @@ def save_onnx(
 
 
 def dataset_metadata(prepared: Prepared) -> dict[str, str]:
-    """Returns the facts of the data set that an ONNX model carries: pixels or kind, class names, what it stands for."""
+    """Returns the facts of the data set that an ONNX model carries: pixels or kind, class names, what it stands for.
+
+    Pictures that do not have MNIST's form have an entry that says so.
+    """
     if prepared.kind == "image":
         metadata = {PIXELS: json.dumps(prepared.pixels.model_dump())}
+        metadata |= {PICTURE_FORM: prepared.picture_form.model_dump_json()} if prepared.picture_form else {}
     else:
         metadata = {KIND: json.dumps(prepared.kind)}
         metadata |= {VOCABULARY: json.dumps(prepared.vocabulary)} if prepared.vocabulary else {}

@@ -33,6 +33,10 @@ from stages.train.export import model_files  # noqa: E402  (import Keras)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
+FORM = {"picture_form": {"conversion": "stretch", "background": "light"}}
+FACTS: dict[str, Any] = FORM | {"class_names": ["ant", "bee", "cät", "dog"]}
+
+
 def make_work(folder: Path) -> None:
     """Writes prepared data, cropped and standardised, and a calibrated model `cnn` with logits."""
     folders: Folders = write_data(folder / "data", crop={"top": 1, "left": 2}, normalise="standard")
@@ -61,10 +65,10 @@ def run(*arguments: str) -> int:
 def test_export_agrees_with_onnx(work: Path, capfd: pytest.CaptureFixture[str], export_format: str) -> None:
     """The export predicts the same as the ONNX model, for any number of images, and prints its difference.
 
-    It contains the class names and the range and shape of the pixels, where its tools expect them.
+    It contains the class names, and the range, shape and form of the pictures, where its tools expect them.
     """
     path = work / "data/prepared/prepared.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"class_names": ["ant", "bee", "cät", "dog"]}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | FACTS))
     place = ["--out", "out"] if export_format == "saved_model" else []  # else beside the model
     assert run("cnn", "--format", export_format, *place) == 0
     output = capfd.readouterr()  # also that of C++
@@ -87,7 +91,7 @@ def test_export_agrees_with_onnx(work: Path, capfd: pytest.CaptureFixture[str], 
         "task": "multiclass",
         "pixels": {"low": 0, "high": 255},
         "shape": [12, 14],
-        "class_names": ["ant", "bee", "cät", "dog"],
+        **FACTS,
         "onnx_sha256": hashlib.sha256(Path("models/cnn/model.onnx").read_bytes()).hexdigest(),
     }
     assert (inside / "labels.txt").read_text("utf-8") == "ant\nbee\ncät\ndog\n"

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from stages.base.errors import DataError
 from stages.predict import components, mnist_form
+from stages.samples.picture_form import has_mnist_form
 from tests.support.pictures import draw, scan, template
 
 
@@ -82,11 +83,11 @@ def test_box_and_mass(size: tuple[int, int], digit: int) -> None:
 def test_form_is_kept() -> None:
     """An image that has the form keeps its pixels, so a second conversion changes nothing."""
     once = mnist_form.to_mnist_form(grey(scan(5, 3)), 28, 28).round().astype(np.uint8)
-    assert mnist_form.has_mnist_form(once)
+    assert has_mnist_form(once)
     assert np.array_equal(mnist_form.to_mnist_form(once, 28, 28), once)
-    assert not mnist_form.has_mnist_form(255 - once)
-    assert not mnist_form.has_mnist_form(np.roll(once, 4, axis=1))
-    assert not mnist_form.has_mnist_form(np.zeros((28, 28), np.uint8))
+    assert not has_mnist_form(255 - once)
+    assert not has_mnist_form(np.roll(once, 4, axis=1))
+    assert not has_mnist_form(np.zeros((28, 28), np.uint8))
 
 
 def test_thin_strokes_are_widened() -> None:
@@ -150,4 +151,4 @@ def test_mnist_has_the_form() -> None:
     """More than 99.9 % of MNIST's test images have the form, and so keep their pixels."""
     with np.load(Path(os.environ["INKFLOW_MIRROR"], "mnist.npz")) as arrays:
         images = arrays["x_test"]
-    assert np.mean([mnist_form.has_mnist_form(image) for image in images]) > 0.999
+    assert np.mean([has_mnist_form(image) for image in images]) > 0.999

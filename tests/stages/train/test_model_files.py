@@ -17,6 +17,7 @@ from stages.base.errors import InkflowError
 from stages.model.config import Model
 from stages.model.tasks import Task
 from stages.predict.classifier import open_classifier
+from stages.samples.picture_form import PictureForm
 from stages.samples.pixels import Pixels
 from stages.samples.prepared import Prepared
 from stages.train.export.canonical_onnx import canonical_onnx
@@ -119,7 +120,8 @@ class Exported(NamedTuple):
 def exported(folders: Folders, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A dense network and its ONNX file, which tests do not change."""
     path, network = tmp_path_factory.mktemp("exported") / "m.onnx", untrained(folders, make_model())
-    changes = {"class_names": NAMES, "pixels": Pixels(low=-1, high=1)}
+    form = PictureForm(background="dark")
+    changes = {"class_names": NAMES, "pixels": Pixels(low=-1, high=1), "picture_form": form}
     prepared = folders.data.prepared.model_copy(update=changes)
     model_files.save_onnx(network, prepared, make_model(), path)
     return Exported(folders, network, prepared, path)
@@ -138,12 +140,16 @@ def test_names_and_shapes_of_input_and_output(exported: Exported) -> None:
 
 
 def test_model_carries_facts_of_its_data_set(exported: Exported) -> None:
-    """The ONNX file contains the class names, the range of pixels and the task."""
+    """The ONNX file contains the class names, the range of pixels, the form of pictures and the task."""
     metadata = onnxruntime.InferenceSession(exported.path).get_modelmeta().custom_metadata_map
     assert json.loads(metadata["class_names"]) == list(NAMES)
     assert json.loads(metadata["pixels"]) == {"low": -1, "high": 1}
+    assert json.loads(metadata["picture_form"]) == {"conversion": "stretch", "background": "dark"}
     classifier = open_classifier(exported.path)
     assert (classifier.class_names, classifier.pixel_range) == (NAMES, (-1, 1))
+    assert classifier.picture_form == exported.prepared.picture_form
+    of_mnist = exported.prepared.model_copy(update={"picture_form": None})
+    assert set(metadata) - set(model_files.dataset_metadata(of_mnist)) == {"picture_form", "inkflow.task"}
 
 
 def test_difference_is_refused(exported: Exported) -> None:
