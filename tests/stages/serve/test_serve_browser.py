@@ -1,18 +1,24 @@
 """The page of `inkflow serve` in a real browser: a drawn 7 is read as 7, on a desk and a phone, light and dark."""
 
+import base64
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from stages.samples.picture_form import PictureForm
 from tests.stages.predict.test_values import write_regression
 from tests.support.chromium import NEEDS_CHROMIUM, open_page
 from tests.support.model_server import model_server, served_app
+from tests.support.own_letters import set_form
 from tests.support.pictures import draw, encoded, write_reader
 
 SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1280, "height": 900}}
@@ -77,6 +83,25 @@ def test_an_uploaded_picture(browser: Browser, client: httpx.Client, tmp_path: P
     page.set_input_files("#file", tmp_path / "blank.png")
     expect(page.locator("#answer")).to_contain_text("No answer: ")
     page.close()
+
+
+@pytest.mark.parametrize(("background", "paper"), [("dark", 0), ("light", 255)])
+def test_drawings_have_the_background_of_the_training(
+    browser: Browser, tmp_path: Path, background: Literal["dark", "light"], paper: int
+) -> None:
+    """Without the conversion to MNIST's form, the page draws light on dark if the training images are mostly dark."""
+    form = PictureForm(background=background).model_dump_json()
+    set_form(write_reader(tmp_path / "models/own/model.onnx"), form)
+    with served_app(tmp_path, "own") as server:
+        page = open_page(browser)
+        page.goto(str(server.base_url))
+        expect(page.locator("#model")).to_contain_text("own")
+        draw_with_mouse(page, SEVEN)
+        expect(page.locator("#seen img")).to_be_visible()
+        address = page.locator("#seen img").get_attribute("src") or ""
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+        assert (pixels[0] == paper).all() and pixels.min() == 0 and pixels.max() == 255
+        page.close()
 
 
 @pytest.mark.farm
