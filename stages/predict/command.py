@@ -21,8 +21,8 @@ folder is classified, refused, or named on standard error as no picture.
 
 Photographs and scans of a digit are first converted to the form of MNIST's images: grey, light on dark, trimmed, scaled
 and centred by mass. Arrays (npz, npy) that already have the model's size are used as they are. --raw switches the
-conversion off: then every image has to have the model's size, and its pixels are used unchanged. A model that was trained
-with pictures of another form, or with colours, gets pictures that are only stretched to its size.
+conversion off: then every image has to have the model's size, and its pixels are used unchanged. A model that was
+trained with pictures of another form, or with colours, gets pictures that are only stretched to its size.
 
 A model of vectors, sequences or tokens takes npy, npz and CSV files, with a sample in each row of a CSV file.
 
