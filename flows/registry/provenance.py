@@ -52,7 +52,9 @@ class Provenance:
             "path": self.path,
             "stage": self.stage,
             "commit": self.commit or None,
-            "versions": [{"version": item.version, "stages": list(item.stages)} for item in self.versions],
+            "versions": [
+                {"model": item.model, "version": item.version, "stages": list(item.stages)} for item in self.versions
+            ],
             "command": self.entry.get("cmd"),
             "parameters": self.entry["params"],
             "inputs": {dep["path"]: dep.get("md5") for dep in self.entry["deps"]},
@@ -63,7 +65,10 @@ class Provenance:
         """Yields what the terminal shows, as pairs of a name and a text."""
         facts = self.as_json()
         yield "model", f"{self.path}, SHA-256 {self.sha256}"
-        names = [" ".join([item.version, *(f"({stage})" for stage in item.stages)]) for item in self.versions]
+        names = [
+            " ".join([f"{item.model}@{item.version}", *(f"({stage})" for stage in item.stages)])
+            for item in self.versions
+        ]
         yield "versions", ", ".join(names) or "none is registered"
         yield "commit", self.commit or "not committed: dvc.lock of the working tree names it"
         yield "stage", f"{self.stage}: {facts['command']}"

@@ -139,5 +139,5 @@ def test_from_training_to_rollback(
     capsys.readouterr()
     assert inkflow(["trace", str(rows[0]["model_sha256"]), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["versions"] == [{"version": "v0.0.1", "stages": ["prod"]}]
+    assert found["versions"] == [{"model": "cnn", "version": "v0.0.1", "stages": ["prod"]}]
     assert found["parameters"]["params.yaml"]["models.cnn"]["epochs"] == 6

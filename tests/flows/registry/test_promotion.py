@@ -164,7 +164,7 @@ def test_a_worse_model_is_refused(project: Project, capsys: pytest.CaptureFixtur
     sha = Path(".inkflow/models/dense@v0.0.1/version.json").read_text().split('"sha256": "')[1][:64]
     assert inkflow(["trace", sha[:12], "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["versions"] == [{"version": "v0.0.1", "stages": []}]
+    assert found["versions"] == [{"model": "dense", "version": "v0.0.1", "stages": []}]
     assert found["parameters"]["params.yaml"]["models.dense"]["epochs"] == 8
     assert "data/prepared" in found["inputs"] and found["environment"]["versions"]
 

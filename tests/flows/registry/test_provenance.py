@@ -63,3 +63,21 @@ def test_the_commit_of_a_registered_model(project: Toy, capsys: pytest.CaptureFi
     commit("two")
     assert commit("one") != first
     assert traced("one", capsys) == first
+
+
+def test_versions_name_their_models(project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that two artifacts of dvc.yaml name has a version of each; the table and JSON tell which is whose."""
+    project.write({"dvc.yaml": f"{PIPELINE}  best: {{path: net.onnx, type: model}}\n"})
+    commit("one")
+    assert inkflow(["promote", "best", "trial"]) == inkflow(["promote", "net", "prod"]) == 0
+    sha256 = hashlib.sha256(b"one").hexdigest()
+    capsys.readouterr()
+    assert inkflow(["trace", sha256, "--json"]) == 0
+    versions = json.loads(capsys.readouterr().out)["versions"]
+    assert {(item["model"], item["version"], *item["stages"]) for item in versions} == {
+        ("best", "v0.0.1", "trial"),
+        ("net", "v0.0.1", "prod"),
+    }
+    assert inkflow(["trace", sha256]) == 0
+    shown = capsys.readouterr().out
+    assert "best@v0.0.1 (trial)" in shown and "net@v0.0.1 (prod)" in shown
