@@ -116,7 +116,7 @@ def score(
         with replacing(out) as table, replacing(_errors_of(out)) as errors:
             pq.write_table(pa.concat_tables([earlier, scorer.table()]), table)
             _write_errors(errors, scorer.rejected)
-    save_watch(classifier)
+            save_watch(classifier)  # before the table has its rows: files that it knows are never watched again
     return scorer.counts
 
 

@@ -201,7 +201,7 @@ def count_watched(classifier: Classifier, is_scored: bool) -> None:
 
 
 def save_watch(classifier: Classifier) -> None:
-    """Adds the images to the model's record, and tells new alarms; the scores are there if that fails."""
+    """Adds the images to the model's record, and tells new alarms; a record that cannot be written is told."""
     if not isinstance(classifier, WatchedClassifier) or not classifier.watcher:
         return
     try:

@@ -1,6 +1,7 @@
 """The batch job `score` beside other jobs, and with its results in the folder that it scores."""
 
 import fcntl
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,26 @@ import pytest
 
 from stages.base.errors import exit_with
 from stages.predict import score
+from stages.predict.model_standing import file_sha256
+from stages.watch.record import read_record, record_path, watch_folder
 from tests.support.pictures import encoded, scan, write_reader
 from tests.support.root import ROOT
 from tests.support.vectors import write_vector_model
+from tests.support.watched import write_watched_reader
 
 LOCK = Path("scores/.scores.parquet.lock")
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from stages.predict import score
+move = Path.replace
+def move_and_die(source, target):
+    move(source, target)
+    if Path(target).name == "scores.parquet":
+        os.kill(os.getpid(), signal.SIGKILL)
+Path.replace = move_and_die
+score.main(sys.argv[1:])
+"""
 
 
 @pytest.fixture
@@ -72,3 +88,17 @@ def test_results_in_the_scored_folder_are_no_input(work: Path, capsys: pytest.Ca
         assert f"{scored} file{'s' * (scored != 1)} scored, {1 - scored} scored before, 1 could not" in output.out
         assert "left out" not in output.err
     assert (work / "inbox/s.errors.csv").read_text().startswith("name,reason\nbad.csv[0],")
+
+
+def test_images_in_the_table_are_watched_whatever_ends_the_job(work: Path) -> None:
+    """A job that is killed as soon as the table has its rows has added its images to the record of the model."""
+    model = write_watched_reader(work / "models/reader/model.onnx")
+    (work / ".dvc").mkdir()
+    write_digits(work, "a")
+    arguments = ["--model=reader", "--folder=a", "--out=scores/scores.parquet"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], stderr=subprocess.PIPE, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert exit_with(lambda: score.main(arguments)) == 0  # which skips the file
+    assert len(pq.read_table("scores/scores.parquet")) == 1
+    record = read_record(record_path(watch_folder(), file_sha256(model)))
+    assert record is not None and record.all_images == 1
