@@ -35,6 +35,7 @@ from flows.core.stage_program import run_program
 from flows.core.values import counted
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones, stage_results
+from flows.dvc_repo.versions.own_file import bring_own_data
 from flows.dvc_repo.versions.unfinished_work import keep_unfinished_work
 from flows.engine.run import GATES, Options, Run
 from flows.engine.run_record import kept_records
@@ -227,6 +228,7 @@ def _retrain_to_branch(digests: SourceDigests, fallback: str | None, push: bool)
             keep_unfinished_work(project, root)
             with chdir(project):
                 run.params = apply_settings(digests.settings, Path())
+                bring_own_data(root, Path(), run.params)
                 state = run_stages(start_engine(run))
                 if set(run.errors) - {GATES}:
                     return state

@@ -12,6 +12,7 @@ from flows.core.own_data import finish_copies
 from flows.core.params_edit import apply_settings, edit_params, load_project_params
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import ProjectClones, save_experiment
+from flows.dvc_repo.versions.own_file import bring_own_data
 from flows.dvc_repo.versions.unfinished_work import keep_unfinished_work
 from flows.engine.run import GATES, Options, Run
 from flows.engine.run_record import kept_records
@@ -104,6 +105,7 @@ def _run_in_clone(settings: dict[str, Any], run: Run) -> State[Any]:
             keep_unfinished_work(project, root)
             with chdir(project):  # DVC works in the current folder
                 run.params = apply_settings(settings, Path())
+                bring_own_data(root, Path(), run.params)
                 dataset = run.params.dataset if run.params else None
                 state = run_stages(start_engine(run))
                 if set(run.errors) - {GATES}:

@@ -258,6 +258,7 @@ class SweepRunner:
             settings=trial.combination.settings,
             experiment=trial.experiment,
             targets=tuple(self._targets),
+            project=str(self._root),
             shared_slots=str(self._shared_slots),
             jobs=self._jobs,
             gpus=tuple(resources.gpus()),

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from flows.core.errors import Interrupted
-from flows.core.params_edit import has_schema
+from flows.core.params_edit import has_schema, load_project_params
 from flows.core.signals import raise_keyboard_interrupt
 from flows.dvc_repo.repository import Repository
 from flows.dvc_repo.versions.experiments import save_experiment
+from flows.dvc_repo.versions.own_file import bring_own_data
 from flows.engine.display.buffered import BufferedDisplay
 from flows.engine.display.plain import Display
 from flows.engine.engine import Engine
@@ -39,6 +40,7 @@ class TrialOrder:
     settings: Mapping[str, Any]  # by dotted key of params.yaml, or FILE:KEY
     experiment: str
     targets: tuple[str, ...]  # all stages when empty
+    project: str  # folder of the project
     shared_slots: str  # folder of the slots that all trials and the runs of the project share
     jobs: int
     gpus: tuple[int, ...]
@@ -118,6 +120,7 @@ def main() -> None:
 def _run(order: TrialOrder, events: EventDisplay) -> dict[str, Any]:
     """Bring the stages up to date with the order's settings, save the experiment, and return the content of `done`."""
     apply_to_files(order.settings, Path())
+    bring_own_data(Path(order.project), Path(), load_project_params(Path()))
     display = BufferedDisplay(events)
     policies = load_policies(Path())
     policies = policies.without_pools() if order.local else policies
