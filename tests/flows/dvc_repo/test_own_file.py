@@ -163,3 +163,15 @@ def test_other_files_stay_out_of_a_clone(pets: Toy, is_tracked: bool) -> None:
     with clone_with_data(pets.folder, committed=False):
         assert not Path(FILE).exists()
         assert git("status", "--porcelain") == ""
+
+
+def test_dvc_finds_the_record_of_own_data(pets: Toy) -> None:
+    """With the project's own .gitignore, git tracks the record and not the file, and DVC pushes and pulls the file."""
+    shutil.copyfile(ROOT / ".gitignore", ".gitignore")
+    shutil.copyfile(ROOT / ".dvcignore", ".dvcignore")
+    pets.write({"data/raw/dataset.npz": "", "data/own/.pets.new.npz": ""})
+    dvc_calls.track(FILE)
+    commit(pets.folder)
+    assert git("ls-files", "data") == f"{FILE}.dvc"
+    with Repo() as repo:
+        assert [out.fs_path for out in repo.index.outs] == [str(pets.folder / FILE)]
