@@ -1,6 +1,7 @@
 """A retraining that ends in a branch and a pull request: real repositories and servers, a forge on loopback."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,42 @@ def test_without_a_forge(short: Project, mirror: Path, tmp_path: Path, prefect_u
     assert "fallback digits: a branch is for the new data" in retrain(
         prefect_url, tmp_path, "branch=True, fallback='digits'"
     )
+
+
+@pytest.mark.server
+@pytest.mark.timeout(900)  # a busy machine is slow
+@pytest.mark.farm
+@pytest.mark.parametrize("keeper", ["git", "DVC"])
+def test_a_new_file_of_own_data_comes_along(short: Project, tmp_path: Path, prefect_url: str, keeper: str) -> None:
+    """A branch, and an experiment that a person applies, have the new file or its record, not those of the earlier one;
+    the new file stays in its place.
+    """
+    file = short.folder / "data/own/mine.npz"
+    file.parent.mkdir(parents=True)
+    entry = {"title": "Mine", "path": "data/own/mine.npz", "sha256": write_dataset(file)}
+    short.set({"dataset": "mine", "datasets.mine": entry})
+    if keeper == "DVC":
+        dvc("add", "-q", str(file))
+    else:
+        git("add", "--force", str(file))
+    commit(short.folder)
+    file.unlink()  # else its object in the cache might be written
+    write_dataset(file, label=3 if keeper == "git" else 4)  # the projects share a cache
+    new = file.read_bytes()
+    message = retrain(prefect_url, tmp_path)
+    assert message.startswith("Completed 1 of ") and "committed to the branch retrain/mine-" in message
+    [branch] = git("branch", "--list", "retrain/*", "--format=%(refname:short)").split()
+    kept = "data/own/mine.npz.dvc" if keeper == "DVC" else "data/own/mine.npz"
+    changed = git("diff", "--name-only", "HEAD", branch).splitlines()
+    assert changed == [kept, "dvc.lock", "environment.lock", "params.yaml"]
+    message = retrain(prefect_url, tmp_path, "branch=False")
+    [name] = re.findall("`dvc exp apply (.+)`", message)
+    dvc("exp", "apply", "-q", name)
+    assert file.read_bytes() == new
+    file.unlink()
+    git("checkout", "-q", "--force", branch)
+    dvc("checkout", "-q")
+    assert file.read_bytes() == new
 
 
 @pytest.mark.server
