@@ -7,7 +7,8 @@ data.dvc, output          the stage of a `.dvc` file, or the one that makes the 
 """
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -71,10 +72,30 @@ def stages_in_scope(
     return set(selected).union(*(reached(graph, stage) for stage in selected))
 
 
-def engine_stage(stage: DvcStage, graph: "nx.DiGraph[DvcStage]") -> Stage:
-    """Return the stage as the engine knows it."""
+def engine_stage(stage: DvcStage, graph: "nx.DiGraph[DvcStage]", waits_for: Sequence[str]) -> Stage:
+    """Return the stage as the engine knows it; `waits_for` are the names that `frozen_order` gives for it."""
     upstream = tuple(found.addressing for found in graph.successors(stage))
-    return Stage(stage.addressing, upstream, tuple(str(out) for out in stage.outs), has_command=stage.cmd is not None)
+    outputs = tuple(str(out) for out in stage.outs)
+    return Stage(stage.addressing, upstream, outputs, has_command=stage.cmd is not None, waits_for=tuple(waits_for))
+
+
+def frozen_order(graph: "nx.DiGraph[DvcStage]", order: Sequence[DvcStage]) -> Mapping[DvcStage, list[str]]:
+    """Return for each stage the names of those before which it may not start, because one of the two is frozen.
+
+    DVC hashes the dependencies of a frozen stage when it records an edited output. The stages that make them then do
+    not run: they start later or have ended, as in `order`, in which `dvc repro` takes the stages.
+
+    Args:
+        graph: the graph with the edges of frozen stages.
+        order: the stages of the run's graph, perhaps fewer.
+    """
+    positions = {stage: position for position, stage in enumerate(order)}
+    waits_for: dict[DvcStage, list[str]] = defaultdict(list)
+    for pair in graph.edges:
+        if pair[0].frozen and all(stage in positions for stage in pair):
+            earlier, later = sorted(pair, key=positions.__getitem__)
+            waits_for[later].append(earlier.addressing)
+    return waits_for
 
 
 def _in_file(address: str, stages: Sequence[DvcStage], folder: Path, *, glob: bool) -> list[DvcStage]:

@@ -20,7 +20,7 @@ from dvc.stage import Stage as DvcStage
 
 from flows.core.errors import PipelineInvalid
 from flows.core.project import merge_conflict
-from flows.dvc_repo.addresses import engine_stage, stages_at, stages_in_scope
+from flows.dvc_repo.addresses import engine_stage, frozen_order, stages_at, stages_in_scope
 from flows.dvc_repo.cache_lookup import CacheLookup
 from flows.dvc_repo.change_detection import StageInspector, active_graph, output_hashes, recorded_hashes
 from flows.dvc_repo.code.cosmetic_changes import CosmeticChanges
@@ -80,7 +80,8 @@ class Repository:
                 verify_downloads(self._repo)
                 report_damaged_lists()
                 repair_rwlock(self._repo)
-                self._graph: nx.DiGraph[DvcStage] = active_graph(load_graph(self._repo))
+                graph = load_graph(self._repo)
+                self._graph: nx.DiGraph[DvcStage] = active_graph(graph)
             except DvcException as error:
                 problem = merge_conflict(Path(root)) or f"DVC cannot read the pipeline: {describe_error(error)}"
                 raise PipelineInvalid(problem) from error
@@ -88,6 +89,7 @@ class Repository:
             self._graph.remove_nodes_from([stage for stage in self._graph if stage.addressing not in only])
         self.root = Path(self._repo.root_dir)
         self._order: list[DvcStage] = list(nx.dfs_postorder_nodes(self._graph))
+        self._waits_for = frozen_order(graph, self._order)
         self._by_name: dict[str, DvcStage] = {stage.addressing: stage for stage in self._order}
         self._cosmetic = CosmeticChanges(self._repo)
         self._inspector = StageInspector(self._graph, self._cosmetic.find)
@@ -136,7 +138,9 @@ class Repository:
         needed = stages_in_scope(targets, self._graph, self._order, self.root, scope)
         if not (targets or with_absent or self._pull):
             needed -= absent_data(self._graph)
-        return [engine_stage(stage, self._graph) for stage in self._order if stage in needed]
+        return [
+            engine_stage(stage, self._graph, self._waits_for.get(stage, ())) for stage in self._order if stage in needed
+        ]
 
     def resolve(
         self, targets: Sequence[str], folder: Path = Path(), *, glob: bool = False, recursive: bool = False

@@ -44,7 +44,9 @@ class Scheduler:
         self._mutexes: set[str] = set()
         self._allocations: dict[str, Allocation] = {}
         self._stages = list(stages)
-        self._upstream = {stage.name: {*stage.upstream} & self._waiting.keys() for stage in stages}  # those not done
+        self._upstream = {  # the stages that have not ended and for which a stage waits
+            stage.name: {*stage.upstream, *stage.waits_for} & self._waiting.keys() for stage in stages
+        }
         self._downstream: dict[str, list[int]] = defaultdict(list)  # positions in the order of the graph
         for position, stage in enumerate(stages):
             for name in self._upstream[stage.name]:
@@ -81,11 +83,7 @@ class Scheduler:
     def finish(self, name: str) -> None:
         """Marks the running stage `name` as done."""
         self._release(name)
-        for position in self._downstream[name]:
-            upstream = self._upstream[self._stages[position].name]
-            upstream.discard(name)
-            if not upstream and self._stages[position].name in self._waiting:
-                insort(self._ready, position)
+        self._end(name)
 
     def fail(self, name: str) -> dict[str, str]:
         """Marks the running stage `name` as failed.
@@ -101,6 +99,8 @@ class Scheduler:
             if cause is not None:
                 self._causes[stage.name] = skipped[stage.name] = cause
                 del self._waiting[stage.name]
+        for ended in (name, *skipped):
+            self._end(ended)
         return skipped
 
     def stop(self) -> tuple[str, ...]:
@@ -109,6 +109,14 @@ class Scheduler:
         self._waiting.clear()
         self._ready.clear()
         return waiting
+
+    def _end(self, name: str) -> None:
+        """Lets the waiting stages start for which `name`, which has ended or does not run, was the last to wait for."""
+        for position in self._downstream[name]:
+            stage = self._stages[position].name
+            self._upstream[stage].discard(name)
+            if not self._upstream[stage] and stage in self._waiting:
+                insort(self._ready, position)
 
     def _allocate(self, policy: StagePolicy) -> Allocation | None:
         """Takes what a stage asks for; one that asks for more slots, GPUs or memory than there are gets all."""

@@ -35,12 +35,14 @@ class Stage:
         upstream: names of the stages that it depends on.
         outputs: paths of its outputs.
         has_command: False for data that DVC only tracks.
+        waits_for: names of other stages that end before it starts, if the run has them, whether or not they succeed.
     """
 
     name: str
     upstream: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     has_command: bool = True
+    waits_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.dvc_repo.repository import Repository
 from flows.engine.types import Outcome
-from tests.conftest import Toy
+from tests.conftest import Toy, run_engine
 from tests.flows.engine.graphs import CHAIN, FOLDERS, GRAPHS
 from tests.flows.engine.helpers import (
     counts,
@@ -19,6 +20,7 @@ from tests.flows.engine.helpers import (
     status,
     twin,
 )
+from tests.support.dvc_calls import import_url
 
 Edit = Callable[[Path], None]
 
@@ -158,3 +160,38 @@ def test_frozen_output_edited(toy: Toy) -> None:
     assert toy.read("c") == "by hand\n"
     assert locks(toy.folder) == locks(copy)
     assert status() == {}
+
+
+def test_frozen_stages_behind_stages_that_run(toy: Toy) -> None:
+    """Edited outputs of a frozen stage and of a frozen import are recorded with the dependencies of `dvc repro`.
+
+    DVC takes the import before the stage `a`, on which both depend, and the frozen stage after it.
+    """
+    toy.write(CHAIN)
+    run_as_planned()
+    import_url(Path("a"), "copied")
+    toy.write({"in": "two\n", "dvc.yaml": CHAIN["dvc.yaml"].replace("outs: [b]", "outs: [b], frozen: true")})
+    for name in ("b", "copied"):
+        (toy.folder / name).unlink()
+        toy.write({name: "by hand\n"})
+    copy = twin(toy.folder)
+    with Repository() as repository:
+        waits_for = {stage.name: stage.waits_for for stage in repository.stages()}
+    assert waits_for == {"copied.dvc": (), "a": ("copied.dvc",), "b": ("a",), "c": ()}
+    run_as_planned()
+    dvc_repro(copy)
+    assert locks(toy.folder) == locks(copy)
+    assert toy.read("copied.dvc") == (copy / "copied.dvc").read_text()
+
+
+def test_frozen_stage_behind_a_failed_one(toy: Toy) -> None:
+    """A frozen stage is recorded although the stage that makes its dependencies fails."""
+    toy.write(CHAIN)
+    run_as_planned()
+    frozen = CHAIN["dvc.yaml"].replace("outs: [b]", "outs: [b], frozen: true")
+    toy.write({"dvc.yaml": frozen.replace("cmd: ", "cmd: exit 1; ", 1)})
+    (toy.folder / "b").unlink()
+    toy.write({"b": "by hand\n"})
+    run = run_engine(jobs=2, keep_going=True)
+    assert list(run.errors) == ["a"]
+    assert [(item.stage, item.outcome) for item in run.results] == [("b", Outcome.RECORDED), ("c", Outcome.RAN)]

@@ -169,6 +169,22 @@ def test_two_failures() -> None:
     assert state.running == ()
 
 
+def test_waiting_without_depending() -> None:
+    """A stage starts after those that it waits for in the run, whether they succeed, fail or are skipped."""
+    frozen = Stage("frozen", waits_for=("left", "join", "elsewhere"))
+    expected = {
+        "none": ["source", "left", "right", "join", "frozen", "reader"],
+        "source": ["source", "frozen", "reader"],
+        "left": ["source", "left", "frozen", "right", "reader"],
+    }
+    for failing, names in expected.items():
+        state, order = scheduler([frozen, *DIAMOND, Stage("reader", ("frozen",))], jobs=1), []
+        while (ready := state.start_next()) is not None:
+            order.append(ready[0].name)
+            (state.fail if order[-1] == failing else state.finish)(order[-1])
+        assert order == names
+
+
 def test_stop() -> None:
     """After `stop` no stage starts, and the running stages can end."""
     state = scheduler()
