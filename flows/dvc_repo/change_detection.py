@@ -64,7 +64,7 @@ class StageInspector:
         producers = {} if dvc_stage.frozen else self._producers(dvc_stage)
         outputs = [Change(name, state) for out in dvc_stage.outs for name, state in out.status().items()]
         entries = [*dvc_stage.deps, *dvc_stage.outs]
-        is_recorded = not entries or any(_hash_info(entry) for entry in entries)
+        is_recorded = not entries or any(map(_is_recorded, entries))
         tracked = dvc_stage.cmd is None or dvc_stage.frozen
         states = _file_states(dvc_stage, producers) if is_recorded else {}
         edited = [dep for dep, state in states.items() if "modified" in state.values()]
@@ -252,8 +252,11 @@ def _own_changes(
 
 def _parameter_changes(dep: ParamsDependency) -> Iterator[Change]:
     recorded, present = dep.hash_info.value or {}, dep.read_params()
-    for key in dict.fromkeys([*dep.params, *recorded] if dep.params else [*present, *recorded]):
+    names = dict.fromkeys([*dep.params, *recorded] if dep.params else [*present, *recorded])
+    for key in names:
         yield from value_changes(key, recorded.get(key, ABSENT), present.get(key, ABSENT))
+    if not names:  # a whole file without parameters: not recorded yet, or deleted
+        yield from (Change(path_of(dep), state) for state in dep.status().values())
 
 
 def parameters_text(values: Mapping[str, Any]) -> str:
@@ -261,13 +264,14 @@ def parameters_text(values: Mapping[str, Any]) -> str:
     return json.dumps(values, default=str)
 
 
-def _hash_info(entry: Any) -> Any:
-    return getattr(entry, "hash_info", None)  # a database has none
+def _is_recorded(entry: Any) -> bool:
+    info = getattr(entry, "hash_info", None)  # a database has none
+    return info is not None and info.value not in (None, "")  # {} for a file without parameters
 
 
 def _dependency(dep: Any, producers: tuple[str, ...]) -> Dependency:
     if isinstance(dep, ParamsDependency):
-        recorded = parameters_text(dep.hash_info.value) if dep.hash_info else None
+        recorded = parameters_text(dep.hash_info.value) if _is_recorded(dep) else None
         values = parameters_text(dep.read_params()) if dep.exists else None
         return Dependency(path_of(dep), producers, recorded, values, tuple(dep.params))
     present = _present_hash(dep) if dep.exists else None

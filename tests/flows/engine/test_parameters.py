@@ -10,7 +10,7 @@ from flows.engine.planning.plan import Verdict
 from flows.engine.types import Outcome
 from stages.base.errors import InvalidInput
 from tests.conftest import Toy, run_engine
-from tests.flows.engine.helpers import make_plan, run_as_planned, status
+from tests.flows.engine.helpers import dvc_repro, locks, make_plan, outcomes, run_as_planned, status, twin
 
 
 @pytest.mark.parametrize("name", ["typo", "section.typo", "other.yaml"])
@@ -47,3 +47,41 @@ def test_a_value_that_cannot_be_written(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     write_params(path, {"EPOCHS": 5})
     assert path.read_bytes() == before.replace(b"3", b"5")
+
+
+WHOLE = "stages:\n  s: {cmd: cat in > out, deps: [in], outs: [out]}\n"
+WITH_SETTINGS = WHOLE.replace("outs", 'params: [{"c.yaml": }], outs')
+
+
+def test_a_whole_file_without_parameters(toy: Toy) -> None:
+    """It is a change when a stage first names it and when it is deleted, as for `dvc status`; then it is none."""
+    toy.write({"dvc.yaml": WHOLE, "in": "one\n"})
+    run_as_planned()
+    toy.write({"dvc.yaml": WITH_SETTINGS, "c.yaml": "# nothing yet\n"})
+    copy = twin(toy.folder)
+    assert make_plan()["s"].reasons == ("c.yaml new",)
+    assert outcomes(run_as_planned()) == {"s": Outcome.RAN}
+    dvc_repro(copy)
+    assert locks(toy.folder) == locks(copy)
+    assert status() == {}
+    assert not make_plan()["s"].is_work
+    (toy.folder / "c.yaml").unlink()
+    assert make_plan()["s"].reasons == ("c.yaml missing",)
+
+
+ONLY_SETTINGS = """
+stages:
+  gen: {cmd: cp in c.yaml, deps: [in], outs: [c.yaml]}
+  use: {cmd: cat c.yaml > use, params: [{"c.yaml": }], outs: [use]}
+  say: {cmd: echo, params: [{"d.yaml": }]}
+"""
+
+
+def test_recorded_files_without_parameters(toy: Toy) -> None:
+    """They are recorded: a file that a stage writes, and the only dependency of a stage without outputs."""
+    toy.write({"dvc.yaml": ONLY_SETTINGS, "in": "{}\n", "d.yaml": "{}\n"})
+    run_as_planned()
+    assert status() == {}
+    assert set(outcomes(run_as_planned()).values()) == {Outcome.UNCHANGED}
+    toy.write({"in": "x: 1\n"})
+    assert outcomes(run_as_planned())["use"] is Outcome.RAN
