@@ -62,7 +62,7 @@ def set_damaged_aside(repo: Repo, odb: Any, values: Collection[str], log: Callab
     for value in find_damaged(odb, values):
         path, target = Path(odb.oid_to_path(value)), Path(repo.cache.local_cache_dir) / FOLDER / value
         try:
-            target.parent.mkdir(exist_ok=True)
+            repo.cache.local.makedirs(str(target.parent))  # writable by the group with `cache.shared = group`
             path.replace(target)
         except FileNotFoundError:
             continue  # another process was faster

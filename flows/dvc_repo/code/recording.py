@@ -49,7 +49,8 @@ def stage_environment(repo: Repo, policies: "Policies | None", names: Collection
     from flows.engine.environment.stage_environment import StageEnvironment  # late: few projects name one
 
     folder = Path(repo.stage_cache.cache_dir).parent
-    environment = StageEnvironment(Path(repo.root_dir), folder, policies.environment_of)
+    make_folder = repo.cache.legacy.makedirs  # writable by the group with `cache.shared = group`
+    environment = StageEnvironment(Path(repo.root_dir), folder, policies.environment_of, make_folder)
     environment.check(names)
     return environment
 

@@ -259,7 +259,7 @@ def store_entry(repo: Repo, name: str, content: bytes) -> None:
     """
     cache = Path(repo.cache.legacy.path)
     target, temporary = cache / RUNS / name, cache / "inkflow-entry"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    repo.cache.legacy.makedirs(str(target.parent))  # writable by the group with `cache.shared = group`
     with exclusive_lock(temporary.with_suffix(".lock")):  # held for one small file: others may be held around it
         temporary.unlink(missing_ok=True)  # of another user perhaps, who cannot write into that file
         temporary.write_bytes(content)

@@ -7,7 +7,8 @@ The cache has the environment of each result that was made with it, so that a re
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ Environment = Mapping[str, str]
 class EnvironmentRecords:
     """The records of one project; the caller holds DVC's lock while it writes."""
 
-    def __init__(self, root: Path, cache: Path) -> None:
+    def __init__(self, root: Path, cache: Path, make_folder: Callable[[str], object] = os.mkdir) -> None:
+        """Open the records of the project at `root` with a DVC cache, in which `make_folder` makes a missing folder."""
         self._path = root / LOCK
         self._history = cache / HISTORY
+        self._make_folder = make_folder
         remove_abandoned(self._history)  # what killed runs were writing
         self._entries: dict[str, dict[str, str]] = {}
         self._version: tuple[int, int] | None = None  # time and size of the file when it was read
@@ -51,7 +54,8 @@ class EnvironmentRecords:
         """Record the environment in which `stage` has just made `outputs`, in the cache too; see `put`."""
         if environment:
             with suppress(OSError, OutputError):  # in a read-only cache
-                self._history.mkdir(exist_ok=True)
+                if not self._history.exists():
+                    self._make_folder(str(self._history))
                 write_text(self._history / _digest(outputs), json.dumps(environment, sort_keys=True))
         return self.put(stage, outputs, environment)
 

@@ -1,5 +1,6 @@
 """The environment of stages as execution.yaml names it: compares it with the record, and records it."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,9 +17,18 @@ MAX_NAMED = 3  # stages that a notice names
 class StageEnvironment:
     """Compares and records the environment of the stages of one project. Stages of a work pool have none here."""
 
-    def __init__(self, root: Path, cache: Path, settings: Callable[[str], Mapping[str, str]]) -> None:
-        """Create it for the project at `root` with a DVC cache; `settings` returns the grades and policy of a stage."""
-        self._records = EnvironmentRecords(root, cache)
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        settings: Callable[[str], Mapping[str, str]],
+        make_folder: Callable[[str], object] = os.mkdir,
+    ) -> None:
+        """Create it for the project at `root` with a DVC cache, in which `make_folder` makes a missing folder.
+
+        `settings` returns the grades and policy of a stage.
+        """
+        self._records = EnvironmentRecords(root, cache, make_folder)
         self._settings = settings
         self._present: dict[str, str] = {}
 

@@ -1,5 +1,6 @@
 """Files that are fetched from another version or from a remote's run cache: whole, and nothing else beside them."""
 
+import os
 import resource
 import shutil
 import subprocess
@@ -8,10 +9,13 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
+from flows.cli.main import main
 from flows.dvc_repo import remotes
+from flows.dvc_repo.damaged_objects import set_damaged_aside
 from flows.dvc_repo.history.run_files import fetch_files
 from flows.dvc_repo.remote.results import store_entry
 from tests.conftest import Toy, run_engine
+from tests.support.dvc_calls import configure
 
 NAME = "ab/abc/entry"
 
@@ -55,3 +59,25 @@ def test_an_entry_is_stored_as_a_whole(toy: Toy) -> None:
         store_entry(repo, NAME, b"another")
         assert (cache / "runs" / NAME).read_bytes() == b"another"
         assert not (cache / "inkflow-entry").exists()
+
+
+def test_folders_of_a_cache_for_a_group(toy: Toy) -> None:
+    """With `cache.shared = group` the group can write in each folder of the cache, as in those that DVC makes."""
+    configure("cache", {"shared": "group"})
+    toy.write({"dvc.yaml": "stages:\n  s: {cmd: cp in out, deps: [in], outs: [out]}\n", "in": "one\n"})
+    toy.write({"execution.yaml": "environment: {python: exact}\n"})
+    umask = os.umask(0o022)
+    try:
+        assert main(["run", "--no-server"]) == 0
+        with Repo() as repo:
+            store_entry(repo, NAME, b"an entry")
+            [out] = repo.index.outs
+            path = Path(out.cache_path)
+            path.chmod(0o644)
+            path.write_text("damaged")
+            set_damaged_aside(repo, repo.cache.local, [out.hash_info.value], print)
+    finally:
+        os.umask(umask)
+    folders = [path for path in Path(".dvc/cache").rglob("*") if path.is_dir()]
+    assert {"ab", "abc", "environments", "damaged"} <= {path.name for path in folders}
+    assert {oct(path.stat().st_mode & 0o7777) for path in folders} == {"0o2775"}
