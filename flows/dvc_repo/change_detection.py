@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +16,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 
-from flows.core.errors import PipelineInvalid
-from flows.dvc_repo.dvc_errors import unusable_value
+from flows.core.notices import note_once
+from flows.dvc_repo.dvc_errors import unusable_parameter
 from flows.dvc_repo.lock.contents import Contents, content_of, hashes_of
 from flows.dvc_repo.special_files import check_files
 from flows.engine.planning.change_messages import (
@@ -35,6 +36,7 @@ from flows.engine.processes.files_in_use import overlap
 from flows.engine.types import Stage
 
 HASH = "md5"
+UPDATE_AVAILABLE = "update available"  # DVC's state of an import that is not frozen: a newer commit or version exists
 CosmeticFinder = Callable[[DvcStage, Sequence[Any]], dict[Any, CosmeticChange]]
 SavedHashes = Sequence[tuple[Any, ...]]  # as `get_hashes` returns them
 
@@ -149,21 +151,10 @@ def run_key(stage: DvcStage) -> str:
     try:
         return str(dict_sha256(entry, exclude=["size", "nfiles"]))
     except TypeError as error:
-        unusable = _unusable_parameter(stage)
+        unusable = unusable_parameter(stage)
         if unusable is None:
             raise
         raise unusable from error
-
-
-def _unusable_parameter(stage: DvcStage) -> PipelineInvalid | None:
-    """Return the error of the first parameter with a value that is no JSON."""
-    for dep in stage.params:
-        for key, value in (dep.hash_info.value or {}).items():
-            try:
-                json.dumps(value, sort_keys=True)
-            except TypeError as error:
-                return unusable_value(f"{dep}: {key}", error)
-    return None
 
 
 def can_be_cached(stage: DvcStage) -> bool:
@@ -226,7 +217,16 @@ def _file_states(stage: DvcStage, producers: Mapping[Any, object]) -> dict[Any, 
     if stage.frozen:
         return {}
     files = [dep for dep in stage.deps if dep not in producers and not isinstance(dep, ParamsDependency)]
-    return {dep: dep.status() or {} for dep in files}
+    return {dep: _file_state(dep) for dep in files}
+
+
+def _file_state(dep: Any) -> Mapping[str, str]:
+    """DVC's status of one file or folder; a newer version of an import is noted, since a run keeps the recorded one."""
+    state: Mapping[str, str] = dep.status() or {}
+    if UPDATE_AVAILABLE not in state.values():
+        return state
+    note_once(f"{dep.stage.addressing}: an update is available: `dvc update {shlex.quote(dep.stage.addressing)}`")
+    return {}
 
 
 def _own_changes(

@@ -1,5 +1,6 @@
 """Messages of DVC's errors: a chain of causes in one sentence, and the errors that DVC logs instead of raising."""
 
+import json
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dvc.exceptions import DvcException
+from dvc.stage import Stage as DvcStage
 from dvc_data.hashfile.cache import Cache, DiskError
 
 from flows.core.errors import DvcFailed, PipelineInvalid
@@ -167,3 +169,14 @@ def _database_folder(error: Exception) -> str | None:
     """Return the folder of the database in which an error was raised."""
     owners = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
     return next((str(owner.directory) for owner in owners if isinstance(owner, Cache)), None)
+
+
+def unusable_parameter(stage: DvcStage) -> PipelineInvalid | None:
+    """Return the error of the first parameter with a value that is no JSON."""
+    for dep in stage.params:
+        for key, value in (dep.hash_info.value or {}).items():
+            try:
+                json.dumps(value, sort_keys=True)
+            except TypeError as error:
+                return unusable_value(f"{dep}: {key}", error)
+    return None

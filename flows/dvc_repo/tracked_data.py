@@ -34,12 +34,13 @@ class TrackedData:
         for out in stage.outs:
             if not out.exists and not is_renewed:  # edited outputs must not be overwritten
                 self._checkout(out, name)
-        if not stage.status():
+        is_kept = stage.is_import and not (stage.frozen or is_renewed)  # its source too, whatever `dvc update` offers
+        if not (any(out.status() for out in stage.outs) if is_kept else stage.status()):
             return Outcome.RESTORED
         recorded = output_hashes(stage)
         stage.reproduce()
         self._lockfile.add(stage)
-        is_replaced = stage.is_import and not stage.frozen and not is_renewed and output_hashes(stage) == recorded
+        is_replaced = is_kept and output_hashes(stage) == recorded
         return Outcome.RESTORED if is_replaced else Outcome.RECORDED  # an edited copy of an import is replaced
 
     def _checkout(self, out: Any, name: str) -> None:

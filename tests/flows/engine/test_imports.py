@@ -9,6 +9,8 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from flows.cli.main import main
+from flows.core.notices import note_once
 from flows.dvc_repo import remotes
 from flows.engine.planning.plan import Verdict
 from flows.engine.types import Outcome
@@ -79,12 +81,7 @@ def test_an_edited_copy_of_an_import(toy: Toy, source: Path, is_cached: bool) ->
 def test_an_import_from_another_repository(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --pull its content comes from that repository, as with `dvc pull`."""
     other = Toy(_folder(tmp_path / "other"))
-    other.write({"data": "one\n"})
-    with chdir(other.folder):
-        track("data")
-    identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
-    for command in (["add", "--all"], [*identity, "commit", "--quiet", "-m", "data"]):
-        subprocess.run(["git", *command], cwd=other.folder, check=True)
+    _commit(other, "one\n")
     toy.write({"dvc.yaml": STAGE})
     add_remote(tmp_path / "store")
     with Repo() as repo:
@@ -96,6 +93,35 @@ def test_an_import_from_another_repository(toy: Toy, tmp_path: Path, capsys: pyt
     assert planned(capsys, "--pull") == {"data.dvc": "restore", "use": "run"}
     assert outcomes(succeeded(run_with_pull())) == {"data.dvc": Outcome.RESTORED, "use": Outcome.RAN}
     assert toy.read("out") == "one\n"
+
+
+def test_an_update_of_another_repository(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A newer commit is no work, since `dvc repro` keeps the imported one: a note names the command that fetches it.
+
+    A missing and an edited copy come back from the cache.
+    """
+    other = Toy(_folder(tmp_path / "other"))
+    _commit(other, "one\n")
+    toy.write({"dvc.yaml": STAGE})
+    with Repo() as repo:
+        repo.imp(str(other.folder), "data")
+    unfreeze("data.dvc")
+    run_as_planned()
+    _commit(other, "two\n")
+    note_once.cache_clear()
+    capsys.readouterr()
+    assert main(["plan", "--exit-code"]) == 0
+    assert capsys.readouterr().err == "note: data.dvc: an update is available: `dvc update data.dvc`\n"
+    assert set(outcomes(run_as_planned()).values()) == {Outcome.UNCHANGED}
+    for content in (None, "edited\n"):
+        (toy.folder / "data").unlink()
+        toy.write({"data": content} if content else {})
+        assert outcomes(run_as_planned()) == {"data.dvc": Outcome.RESTORED, "use": Outcome.UNCHANGED}
+        assert toy.read("data") == "one\n"
+    (toy.folder / "data").unlink()
+    delete_cache(toy.folder)
+    assert outcomes(run_as_planned()) == {"data.dvc": Outcome.RECORDED, "use": Outcome.UNCHANGED}
+    assert toy.read("data") == "one\n"
 
 
 def test_data_of_dvc_2(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +145,17 @@ def test_data_of_dvc_2(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def _commit(other: Toy, content: str) -> None:
+    """Commits `data` with this content, which DVC tracks, in another repository."""
+    (other.folder / "data").unlink(missing_ok=True)
+    other.write({"data": content})
+    with chdir(other.folder):
+        track("data")
+    identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
+    for command in (["add", "--all"], [*identity, "commit", "--quiet", "-m", "data"]):
+        subprocess.run(["git", *command], cwd=other.folder, check=True)
 
 
 def _record_as_dvc_2(path: Path) -> None:
