@@ -27,16 +27,16 @@ def test_folder_of_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     monkeypatch.setenv("INKFLOW_PROJECT", "")
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/h/me")
     monkeypatch.setenv(MIRROR, named)
     enter_project()
-    assert os.environ[MIRROR] == taken.format(project=tmp_path, home="/home/me")
+    assert os.environ[MIRROR] == taken.format(project=tmp_path, home="/h/me")
 
 
 def test_folder_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder of workers may be below the person's home."""
-    monkeypatch.setenv("HOME", "/home/me")
-    for named, taken in (("~/w", "/home/me/w"), ("/w", "/w"), ("", "/home/me/.inkflow/worker")):
+    monkeypatch.setenv("HOME", "/h/me")
+    for named, taken in (("~/w", "/h/me/w"), ("/w", "/w"), ("", "/h/me/.inkflow/worker")):
         monkeypatch.setenv(HOME_VARIABLE, named)
         assert worker_home() == Path(taken)
 
