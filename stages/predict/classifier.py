@@ -24,7 +24,7 @@ from stages.predict.mnist_form import MIN_CONTRAST, to_mnist_form
 from stages.predict.picture_depth import as_grey, stretched
 from stages.predict.results import Prediction, Result, Value
 from stages.predict.sample_form import SampleForm, picture_form, sample_form
-from stages.samples.picture_form import PictureForm
+from stages.samples.picture_form import PictureForm, has_light_border
 
 BATCH = 64  # images: of 16 to 512 the fastest here, by a third; larger batches exceed the processor's cache
 MAX_VALUES, MAX_CLASSES = 4_000_000, 65_536  # of an input image, and of an output: a batch has to fit into memory
@@ -147,8 +147,9 @@ class Classifier:
         if self.is_colour:
             picture = Image.fromarray(np.asarray(pixels).round().astype(np.uint8)).convert("RGB")
             return stretched(np.asarray(picture), (height, width))
-        if self.picture_form:
-            return stretched(as_grey(pixels), (height, width))
+        grey = as_grey(pixels)
+        if self.picture_form and not (self.picture_form.background == "dark" and has_light_border(grey)):
+            return stretched(grey, (height, width))
         return to_mnist_form(_to_grey(pixels, 2).round().astype(np.uint8), height, width)
 
     def _to_shape(self, pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 from stages.base.errors import DataError
 from stages.predict.components import count_inks, find_paper, largest_components
-from stages.samples.picture_form import BOX_SHARE, centre_of_mass, has_mnist_form
+from stages.samples.picture_form import BORDER_DIVISOR, BOX_SHARE, centre_of_mass, has_mnist_form
 
 SEARCH_SIDE = 256  # pixels of the longer side of the reduced image in which the ink is searched
 MEDIAN_SIDE = 96  # the same in uneven light, where a running median is slow
@@ -29,7 +29,6 @@ NOISE_FACTOR = 5  # ink differs from the paper by at least so many standard devi
 MIN_STROKE = 2.0  # pixels in the box: MNIST's strokes are 2 to 3 wide
 MAX_STROKE_SHARE = 0.21  # of the longer side: wider ink may be the paper on a table
 MAX_STROKE_SHARE_UNEVEN = 0.17  # the same in uneven light: it may be a shadow
-BORDER_DIVISOR = 16  # the outer 16th of each side is taken for paper
 MIN_INK = 0.25  # of a pixel's ink, to belong to a stroke
 MAX_PAPERS = 2  # a note on a sheet on a table
 PAPER_EDGE = 7  # pixels of the reduced image: half of it is removed all around a paper

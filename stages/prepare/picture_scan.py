@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.samples.picture_form import PictureForm, has_mnist_form
+from stages.samples.picture_form import PictureForm, has_light_border, has_mnist_form
 from stages.samples.pixels import Pixels
 
 SAMPLES = 1000  # images looked at, evenly spaced, at most twice as many
 MIN_SHARE = 0.25  # of images with MNIST's form: of MNIST all have it, of scikit-learn's digits 51 %, of other data 0 %
-WHITE, MIDDLE = 255, 127.5
+WHITE = 255
+NEARLY_ALL = 0.95  # of images with one kind of border
 
 
 class PictureScan:
@@ -31,10 +32,12 @@ class PictureScan:
         for image in values.clip(0, WHITE).round().astype(np.uint8).reshape(-1, *images.shape[1:3]):
             self._seen += 1
             self._have_form += has_mnist_form(image)
-            self._light += bool(np.mean(image > MIDDLE) > 0.5)
+            self._light += has_light_border(image)
 
     def form(self) -> PictureForm | None:
         """Returns the form of the images, None if it is that of MNIST or they have colours."""
         if not self._seen or self._have_form >= MIN_SHARE * self._seen:
             return None
-        return PictureForm(background="light" if 2 * self._light > self._seen else "dark")
+        light = self._light / self._seen
+        is_one_kind = max(light, 1 - light) >= NEARLY_ALL
+        return PictureForm(background="mixed" if not is_one_kind else "light" if light > 0.5 else "dark")

@@ -2,7 +2,7 @@
 const canvas = document.getElementById("canvas"), pen = canvas.getContext("2d", { willReadFrequently: true });
 const answer = document.getElementById("answer"), note = document.getElementById("note");
 const PEN_WIDTH = 22, WAIT_MS = 150; // after the last stroke, before the picture is sent
-let last = null, timer = 0, sent = 0, paper = "#fff", ink = "#000";
+let last = null, timer = 0, sent = 0;
 
 // A server with a token: it stays in this tab. `#token=...` in the address hands it over.
 if (location.hash.startsWith("#token=")) {
@@ -18,7 +18,7 @@ function request(path, options = {}) {
 function clear() {
   clearTimeout(timer);
   sent += 1;
-  pen.fillStyle = paper;
+  pen.fillStyle = "#fff";
   pen.fillRect(0, 0, canvas.width, canvas.height);
   answer.className = "";
   answer.textContent = "Draw with mouse, finger or pen.";
@@ -40,7 +40,7 @@ function place(event) {
 }
 
 function stroke(to) {
-  pen.strokeStyle = ink;
+  pen.strokeStyle = "#000";
   pen.lineCap = pen.lineJoin = "round";
   pen.lineWidth = PEN_WIDTH;
   pen.beginPath();
@@ -116,10 +116,6 @@ async function loadCard() {
   const response = await request("/card");
   if (!response.ok) return refuse(response.status, (await response.json()).error);
   const card = await response.json(), version = card.model_version;
-  if (card.picture_form?.background === "dark") { // drawings reach the model as they are
-    [paper, ink] = [ink, paper];
-    clear();
-  }
   const name = version === "workspace" ? `${card.name}, from the workspace` : `${card.name} ${version}`;
   document.getElementById("model").textContent = `${name}; ${card.classes.length ? `${card.classes.length} classes` : "answers with a value"}`;
   const training = Object.entries(card.training).map(([key, value]) => [key, typeof value === "object" ? JSON.stringify(value) : value]);

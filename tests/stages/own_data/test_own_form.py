@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +14,8 @@ from stages.base.errors import ModelError
 from stages.predict.classifier import BLANK, Classifier, open_classifier
 from stages.predict.image_arrays import Images, RejectedInput
 from stages.predict.inputs import read
+from stages.predict.mnist_form import to_mnist_form
+from stages.predict.picture_depth import stretched
 from stages.predict.score import score
 from stages.samples.picture_form import PictureForm
 from stages.serve.pictures import read_picture
@@ -22,6 +24,7 @@ from tests.support.model_server import served_app
 from tests.support.own_letters import NAMES, letter, set_form, write_letter_model
 from tests.support.pictures import draw, template, write_reader
 
+BACKGROUNDS = ("dark", "light", "mixed")
 SIZES = [(28, 28), (40, 40), (90, 61), (28, 35), (700, 1400)]  # the last is reduced when it is read
 
 
@@ -39,9 +42,13 @@ def write_letters(folder: Path, mode: str = "L", suffix: str = "png") -> list[Pa
     return files
 
 
-def own(shape: tuple[int, ...], pixel_range: tuple[float, float] = (0, 255)) -> Classifier:
+def own(
+    shape: tuple[int, ...],
+    pixel_range: tuple[float, float] = (0, 255),
+    background: Literal["dark", "light", "mixed"] = "light",
+) -> Classifier:
     """Returns a model of own pictures, without a session, for images of `shape`."""
-    form = None if shape[2:] == (3,) else PictureForm(background="light")
+    form = None if shape[2:] == (3,) else PictureForm(background=background)
     return Classifier(Path("model.onnx"), None, shape, tuple(NAMES), pixel_range, picture_form=form)
 
 
@@ -53,6 +60,21 @@ def view(model: Classifier, file: Path) -> NDArray[np.float32]:
     assert isinstance(fitted, Images)
     pixels: NDArray[np.float32] = fitted.pixels[0]
     return pixels
+
+
+@pytest.mark.parametrize(
+    ("background", "is_dark", "is_converted"),
+    [(background, is_dark, background == "dark" and not is_dark) for background in BACKGROUNDS for is_dark in (0, 1)],
+)
+def test_ink_on_paper_for_a_model_of_dark_pictures(
+    tmp_path: Path, background: Literal["dark", "light", "mixed"], is_dark: bool, is_converted: bool
+) -> None:
+    """A picture with a light border is none of the training's own: it is converted, any other one stretched."""
+    picture = np.asarray(letter(NAMES[0], 7000, (90, 61)))
+    picture = 255 - picture if is_dark else picture
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    expected = to_mnist_form(picture, 28, 28) if is_converted else stretched(picture, (28, 28))
+    assert np.array_equal(view(own((28, 28), background=background), tmp_path / "a.png"), expected)
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("L", "png"), ("RGB", "png"), ("RGBA", "png"), ("RGB", "jpg")])

@@ -41,7 +41,7 @@ def test_files_are_network_inputs(run_prepare: RunPrepare) -> None:
         "scale": 255.0,
         "samples": {"train": 36, "validation": 4},
         "validation_seed": 0,
-        "picture_form": {"conversion": "stretch", "background": "dark"},  # of noise
+        "picture_form": {"conversion": "stretch", "background": "mixed"},  # of noise
     }
 
 

@@ -18,6 +18,7 @@ from tests.support.watched import digits
 DIGITS, LETTERS = digits(40), letters(40)[0]
 OWN_LIGHT = {"conversion": "stretch", "background": "light"}
 OWN_DARK = {"conversion": "stretch", "background": "dark"}
+MIXED = {"conversion": "stretch", "background": "mixed"}
 
 
 def form_of(images: NDArray[Any], chunk: int = 1000, pixels: Pixels | None = None) -> dict[str, str] | None:
@@ -40,6 +41,9 @@ def form_of(images: NDArray[Any], chunk: int = 1000, pixels: Pixels | None = Non
         (LETTERS.astype(np.uint16) * 16, Pixels(low=0, high=4095), OWN_LIGHT),
         (255 - LETTERS, Pixels(), OWN_DARK),
         (np.zeros((40, 28, 28), np.uint8), Pixels(), OWN_DARK),
+        (np.concatenate([LETTERS[:38], 255 - LETTERS[38:]]), Pixels(), OWN_LIGHT),
+        (np.concatenate([255 - LETTERS[:38], LETTERS[38:]]), Pixels(), OWN_DARK),
+        (np.concatenate([LETTERS[:37], 255 - LETTERS[37:]]), Pixels(), MIXED),
         (np.repeat(LETTERS[..., np.newaxis], 3, axis=3), Pixels(), None),
     ],
 )
@@ -60,7 +64,7 @@ def test_a_quarter_with_the_form_is_enough() -> None:
     """The share decides, at any size of the chunks, and images are chosen evenly."""
     for chunk in (1, 7, 40):
         assert form_of(np.concatenate([DIGITS[:10], LETTERS[:30]]), chunk) is None
-        assert form_of(np.concatenate([DIGITS[:9], LETTERS[:31]]), chunk) == OWN_LIGHT
+        assert form_of(np.concatenate([DIGITS[:9], LETTERS[:31]]), chunk) == MIXED
 
 
 def test_images_are_chosen_evenly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,10 +86,10 @@ def test_an_uploaded_picture(browser: Browser, client: httpx.Client, tmp_path: P
 
 
 @pytest.mark.parametrize(("background", "paper"), [("dark", 0), ("light", 255)])
-def test_drawings_have_the_background_of_the_training(
+def test_a_drawing_has_the_background_of_the_training(
     browser: Browser, tmp_path: Path, background: Literal["dark", "light"], paper: int
 ) -> None:
-    """Without the conversion to MNIST's form, the page draws light on dark if the training images are mostly dark."""
+    """Dark ink on white is converted for a model whose own training images are light on dark, and for no other."""
     form = PictureForm(background=background).model_dump_json()
     set_form(write_reader(tmp_path / "models/own/model.onnx"), form)
     with served_app(tmp_path, "own") as server:
