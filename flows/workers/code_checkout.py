@@ -27,7 +27,8 @@ CLEAN_EXCLUDES = ("-e", "/.inkflow", "-e", ".dvc/tmp", "-e", ".dvc/config.local"
 
 def worker_home() -> Path:
     """Return the folder in which all workers of this machine keep their files."""
-    return expanded(os.environ.get(HOME_VARIABLE, "").strip() or "~/.inkflow/worker").absolute()
+    named = os.environ.get(HOME_VARIABLE, "").strip()
+    return (expanded(named) if named else expanded("~") / STATE / "worker").absolute()
 
 
 def stage_folder(order: Order, home: Path) -> Path:

@@ -156,6 +156,7 @@ def test_other_tasks(work: Path, capsys: pytest.CaptureFixture[str], task: dict[
     metadata = json.loads((folder / "saved_model/assets.extra/inkflow.json").read_text())
     assert metadata.pop("onnx_sha256") == hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     outputs = {"class_names": ["not 1, 2", "1, 2"]} if model.task == "two_class" else {"values": [0, 1, 2, 3]}
+    assert metadata.pop("picture_form")["conversion"] == "stretch"  # of noise
     assert metadata == {"task": model.task, "pixels": {"low": 0, "high": 255}, "shape": [12, 14]} | outputs
     loaded = tf.saved_model.load(folder / "saved_model")  # a reference to it keeps its variables alive
     predictions = loaded.serve(pixels).numpy()
