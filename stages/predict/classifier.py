@@ -147,9 +147,10 @@ class Classifier:
         if self.is_colour:
             picture = Image.fromarray(np.asarray(pixels).round().astype(np.uint8)).convert("RGB")
             return stretched(np.asarray(picture), (height, width))
-        grey = as_grey(pixels)
-        if self.picture_form and not (self.picture_form.background == "dark" and has_light_border(grey)):
-            return stretched(grey, (height, width))
+        if self.picture_form:
+            grey = as_grey(pixels)
+            if self.picture_form.background != "dark" or not has_light_border(grey):
+                return stretched(grey, (height, width))
         return to_mnist_form(_to_grey(pixels, 2).round().astype(np.uint8), height, width)
 
     def _to_shape(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
